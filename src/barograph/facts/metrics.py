@@ -1,0 +1,181 @@
+"""Which file a record of metrics goes to: a stream per set of keys, split, attempt and rank; else ``metrics.jsonl``.
+
+A stream has one writing thread, so its rows need no lock: the first ``OWN_LANES`` threads that log have streams of
+their own; further threads share theirs, under the lock. Past ``MAX_STREAMS`` streams, further sets of keys go to
+``metrics.jsonl`` (flat strict JSON lines), as does a record with an integer that a float64 cannot hold. Values arrive
+here as plain int and float; ``record.values`` makes them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from barograph.facts.log import TextLog
+from barograph.facts.rows import EXACT_INT, RowStream, StreamHeader
+from barograph.facts.rundir import RunDir
+
+MAX_STREAMS: Final = 64
+OWN_LANES: Final = 8
+MAX_PLANS: Final = 4096
+METRIC_RESERVED: Final = frozenset({"step", "t", "split", "rank", "attempt", "run_id", "nonfinite"})
+
+Number = int | float
+Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+
+class Plan:
+    """How records with the same keys, in the same order, become rows of one stream.
+
+    Attributes:
+        owner: the only thread that may write to the stream without the lock; 0 for a shared stream.
+    """
+
+    __slots__ = ("fd", "get", "owner", "pack", "row_bytes", "split", "stream", "width")
+
+    def __init__(self, stream: RowStream, keys: tuple[str, ...], owner: int) -> None:
+        columns = stream.header.columns[1:-1]
+        self.owner = owner
+        self.stream = stream
+        self.split = stream.header.split
+        self.width = len(keys)
+        self.get: Getter = operator.itemgetter(*columns) if len(columns) > 1 else _single(columns)
+        self.pack = stream.pack
+        self.fd = stream.file.fd
+        self.row_bytes = stream.header.row_bytes
+
+
+def _single(columns: list[str]) -> Getter:
+    return lambda record: tuple(record[column] for column in columns)
+
+
+class MetricsLog:
+    """Writes records of metrics; one object per process and attempt.
+
+    Args:
+        directory: the run's directory.
+        run_id: goes into each stream's header.
+        attempt: the same.
+        rank: the same; ranks other than 0 have files of their own.
+        max_streams: how many streams this attempt may open.
+        pid: set in the child of a fork, whose ``metrics.jsonl`` is a file of its own.
+    """
+
+    def __init__(
+        self,
+        directory: RunDir,
+        *,
+        run_id: str,
+        attempt: int = 0,
+        rank: int = 0,
+        max_streams: int = MAX_STREAMS,
+        pid: int | None = None,
+    ) -> None:
+        self._directory = directory
+        self._run_id, self._attempt, self._rank = run_id, attempt, rank
+        self._max_streams = max_streams
+        self._pid = pid
+        self._numbers = itertools.count()
+        self._plans: dict[tuple[int, str, tuple[str, ...]], Plan] = {}
+        self._overflow: TextLog | None = None
+        self._lanes: dict[int, int] = {}
+        self.streams: dict[tuple[int, str, frozenset[str]], RowStream] = {}
+        self.lock = threading.RLock()  # reentrant: a signal handler of the user's may log
+
+    def _lane(self, thread: int) -> int:
+        lane = self._lanes.get(thread)
+        if lane is None:
+            with self.lock:
+                lane = min(len(self._lanes), OWN_LANES)
+                if lane < OWN_LANES:
+                    self._lanes[thread] = lane
+        return lane
+
+    def plan(self, keys: tuple[str, ...], split: str) -> Plan | None:
+        """This thread's plan for these keys, opening a stream for a new set; None when there are streams enough."""
+        thread = threading.get_ident()
+        lane = self._lane(thread)
+        found = self._plans.get((lane, split, keys))
+        if found is not None:
+            return found
+        with self.lock:
+            stream = self.streams.get((lane, split, frozenset(keys)))
+            if stream is None:
+                if len(self.streams) >= self._max_streams:
+                    return None
+                stream = self._open_stream(keys, split)
+                self.streams[lane, split, frozenset(keys)] = stream
+            plan = Plan(stream, keys, owner=thread if lane < OWN_LANES else 0)
+            if len(self._plans) < MAX_PLANS:
+                self._plans[lane, split, keys] = plan
+            return plan
+
+    def append(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> None:
+        """Record one call's metrics where they belong; it is on disk when this returns.
+
+        Raises:
+            OSError: nothing of the record is on disk.
+        """
+        exact = all(type(value) is float or -EXACT_INT <= value <= EXACT_INT for value in (step, *values.values()))
+        plan = self.plan(tuple(values), split) if exact else None
+        with self.lock:
+            if plan is None:
+                self._append_overflow(values, step=step, split=split, t=t)
+            else:
+                plan.stream.append((step, *plan.get(values), t))
+
+    def _append_overflow(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> None:
+        if self._overflow is None:
+            self._directory.ensure_facts()
+            self._overflow = TextLog(self._directory.overflow(self._rank, self._pid))
+        origin = {"split": split, "attempt": self._attempt, "rank": self._rank, "run_id": self._run_id}
+        self._overflow.append({"step": step, **values, "t": t, **origin})
+
+    def _open_stream(self, keys: tuple[str, ...], split: str) -> RowStream:
+        self._directory.ensure_facts()
+        header = StreamHeader(
+            run_id=self._run_id,
+            columns=["step", *keys, "t"],
+            split=split,
+            attempt=self._attempt,
+            rank=self._rank,
+            pid=os.getpid(),
+        )
+        while True:
+            path = self._directory.rows(next(self._numbers), rank=header.rank)
+            try:
+                return RowStream(path, header)
+            except FileExistsError:
+                continue  # another attempt's or process's stream has that number
+
+    @property
+    def num_records(self) -> int:
+        """How many records were written by this object."""
+        overflow = 0 if self._overflow is None else self._overflow.num_records
+        return overflow + sum(stream.num_rows for stream in list(self.streams.values()))
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes of rows and lines were written by this object, headers included."""
+        rows = sum(s.header.header_bytes + s.num_rows * s.header.row_bytes for s in list(self.streams.values()))
+        return rows + (0 if self._overflow is None else self._overflow.file.size_bytes)
+
+    def sync(self) -> None:
+        """Put what was written on the device."""
+        for stream in list(self.streams.values()):
+            stream.sync()
+        if self._overflow is not None:
+            self._overflow.sync()
+
+    def close(self) -> None:
+        """Close every file; nothing can be recorded afterwards."""
+        with self.lock:
+            for stream in self.streams.values():
+                stream.close()
+            self._plans.clear()
+            if self._overflow is not None:
+                self._overflow.close()

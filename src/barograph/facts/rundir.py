@@ -1,0 +1,197 @@
+"""Every path of a run, named once, and the making of run directories.
+
+No other module joins path names of a run's layout. Names are collision-free by atomic ``mkdir``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from barograph.errors import InvalidNameError, MisuseError
+
+RUN_NAME: Final = re.compile(r"^run_(?P<time>\d{8}-\d{6})_(?P<name>.+)_job(?P<job>\d+)$")
+ROWS_NAME: Final = re.compile(r"^metrics\.(?P<number>\d{3,})(?:\.rank(?P<rank>\d{3,}))?\.rows$")
+MAX_NAME_CHARACTERS: Final = 120
+_FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
+
+
+def check_name(value: str, *, what: str) -> str:
+    """Return ``value`` when it may stand in a file name.
+
+    Raises:
+        InvalidNameError: it is empty, too long, ``.`` or ``..``, or holds a control character or path separator.
+    """
+    if not isinstance(value, str):
+        raise InvalidNameError(f"{what} must be a string, not {type(value).__name__}: {value!r}")
+    found = _FORBIDDEN.search(value)
+    if found:
+        raise InvalidNameError(
+            f"{what} {value!r} has {found.group()!r} at position {found.start()}; "
+            f"use letters, digits, spaces and ._- without path separators or control characters"
+        )
+    if not value.strip() or value in (".", "..") or len(value) > MAX_NAME_CHARACTERS:
+        raise InvalidNameError(
+            f"{what} {value[:40]!r} ({len(value)} characters) cannot name a file; "
+            f"use 1 to {MAX_NAME_CHARACTERS} characters"
+        )
+    return value
+
+
+def default_root(environ: os._Environ[str] | dict[str, str] = os.environ) -> Path:
+    """Where runs go when nobody says: ``BAROGRAPH_ROOT``, else ``./runs``."""
+    return Path(environ.get("BAROGRAPH_ROOT") or "runs")
+
+
+def run_dir_name(name: str, when: dt.datetime, job: int) -> str:
+    """``run_YYYYMMDD-HHMMSS_NAME_jobN``; spaces in the name become underscores."""
+    slug = "_".join(name.split())
+    return f"run_{when:%Y%m%d-%H%M%S}_{slug}_job{job}"
+
+
+def create_run_dir(root: Path, name: str, *, when: dt.datetime) -> Path:
+    """Make a new run directory with the first free job number; two processes never get the same one.
+
+    Args:
+        root: directory of runs; made when absent.
+        name: the run's name.
+        when: start of the run, UTC.
+
+    Raises:
+        MisuseError: ``root`` is a file.
+        OSError: the directory cannot be made.
+    """
+    make_dir(root)
+    job = 0
+    while True:
+        path = root / run_dir_name(name, when, job)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            job += 1
+        else:
+            return path
+
+
+def make_dir(path: Path) -> None:
+    """Make a directory and its parents.
+
+    Raises:
+        MisuseError: the path, or one of its parents, is a file.
+    """
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise MisuseError(f"{part} is a file, so {path} cannot be a directory of runs; name another directory")
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def _suffix(rank: int, pid: int | None = None) -> str:
+    return (f".rank{rank:03d}" if rank else "") + (f".pid{pid}" if pid else "")
+
+
+class RunDir:
+    """The layout of one run's directory.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.facts = path / "facts"
+        self.figures = path / "figures"
+        self.details = path / "details"
+        self.blobs = path / "blobs"
+        self.identity = path / "run.json"
+        self.config = path / "config.yaml"
+        self.train_log = path / "train.log"
+        self.console_log = path / "console.log"
+        self.alerts = self.facts / "alerts.jsonl"
+        self.scalars_csv = self.facts / "scalars.csv"
+        self.best = path / "best_val.pt"
+        self.last = path / "last.pt"
+        self.model = path / "model.pt"
+
+    def ensure_facts(self) -> Path:
+        """Make the facts directory."""
+        make_dir(self.facts)
+        return self.facts
+
+    def events(self, rank: int = 0, pid: int | None = None) -> Path:
+        """``events.jsonl``, or the file of another rank or of a forked child."""
+        return self.facts / f"events{_suffix(rank, pid)}.jsonl"
+
+    def rows(self, number: int, rank: int = 0) -> Path:
+        """``metrics.NNN.rows``, or another rank's."""
+        return self.facts / f"metrics.{number:03d}{_suffix(rank)}.rows"
+
+    def overflow(self, rank: int = 0, pid: int | None = None) -> Path:
+        """``metrics.jsonl``, or the file of another rank or of a forked child."""
+        return self.facts / f"metrics{_suffix(rank, pid)}.jsonl"
+
+    def process(self, rank: int = 0) -> Path:
+        """Who writes: process id, boot id, host; its modification time is the heartbeat."""
+        return self.facts / f"process{_suffix(rank)}.json"
+
+    def exit(self, rank: int = 0) -> Path:
+        """How the last attempt ended; absent while it runs and after a kill."""
+        return self.facts / f"exit{_suffix(rank)}.json"
+
+    def flight(self, number: int, rank: int = 0) -> Path:
+        """A dump of the flight recorder."""
+        return self.facts / f"flight.{number:03d}{_suffix(rank)}.json.gz"
+
+    def rows_files(self) -> list[Path]:
+        """All rows files, oldest number first."""
+        return sorted(p for p in self._facts_files() if ROWS_NAME.match(p.name))
+
+    def events_files(self) -> list[Path]:
+        """All event files: rank 0 first, then other ranks and forked children."""
+        return self._text_files("events")
+
+    def overflow_files(self) -> list[Path]:
+        """All ``metrics*.jsonl`` files."""
+        return self._text_files("metrics")
+
+    def _text_files(self, stem: str) -> list[Path]:
+        pattern = re.compile(rf"^{stem}(\.rank\d+)?(\.pid\d+)?\.jsonl$")
+        return sorted((p for p in self._facts_files() if pattern.match(p.name)), key=lambda p: (len(p.name), p.name))
+
+    def _facts_files(self) -> list[Path]:
+        try:
+            return [Path(entry.path) for entry in os.scandir(self.facts)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def attempt_config(self, attempt: int) -> Path:
+        """The configuration of a later attempt, when it is not the first one's."""
+        return self.path / f"config.attempt{attempt:03d}.yaml"
+
+    def attempt_provenance(self, attempt: int) -> Path:
+        """Where a later attempt came from."""
+        return self.facts / f"provenance.attempt{attempt:03d}.json"
+
+    def is_run(self) -> bool:
+        """Whether a run is recorded here."""
+        return self.identity.is_file() or self.events().is_file()
+
+
+def rank_of(file_name: str) -> int:
+    """The rank that wrote a file of facts: ``metrics.000.rank003.rows`` is rank 3's."""
+    found = re.search(r"\.rank(\d+)\.", file_name)
+    return int(found.group(1)) if found else 0
+
+
+def figure_name(family: str, moment: str, epoch: int, extension: str = "png") -> str:
+    """``FAMILY-MOMENT-eNNN.EXT``, e.g. ``losses-on_epoch_end-e019.png``."""
+    check_name(family, what="plot family")
+    check_name(moment, what="moment")
+    return f"{family}-{moment}-e{epoch:03d}.{extension}"
+
+
+def report_dir_name(name: str, when: dt.datetime) -> str:
+    """``report_YYYYMMDD-HHMMSS_NAME``."""
+    return f"report_{when:%Y%m%d-%H%M%S}_{check_name(name, what='report name')}"

@@ -1,0 +1,35 @@
+"""Named things that installed distributions offer by entry point: listed without importing, loaded when asked for.
+
+Built-ins come through the same door as strangers. Groups: ``barograph.detectors``, ``.plots``, ``.reports``,
+``.mirrors``, ``.importers``, ``.loops``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from barograph.errors import PluginNotFoundError
+
+
+def names(group: str) -> list[str]:
+    """The names that a group offers, e.g. ``names("barograph.mirrors")``."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms that a run without plug-ins need not pay
+
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def load(group: str, name: str) -> Any:
+    """Load what is offered under a name.
+
+    Raises:
+        PluginNotFoundError: no installed distribution offers it; the message lists what there is.
+    """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - the same
+
+    for point in entry_points(group=group, name=name):
+        return point.load()
+    offered = ", ".join(names(group)) or "none"
+    raise PluginNotFoundError(
+        f"no installed distribution offers {name!r} in {group} (offered: {offered}); "
+        f"install the one that does, or leave the name out"
+    )
