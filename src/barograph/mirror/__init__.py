@@ -1,0 +1,1 @@
+"""Facts, written elsewhere in other forms, by readers that follow a run; each can be deleted and made again."""

@@ -1,0 +1,135 @@
+"""Follows a run's files as they grow: each fact once, in the order of its file.
+
+The companion in the training process, ``barograph tail`` in another, and a replay over a finished run read through
+this one class, so that they see the same facts. It remembers a byte offset per file and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from barograph.errors import FormatError
+from barograph.facts.events import to_event
+from barograph.facts.kinds import Event
+from barograph.facts.log import Damage, scan_text
+from barograph.facts.rows import Row, StreamHeader, read_header, scan_rows
+from barograph.facts.rundir import RunDir, rank_of
+
+_RECORD_KEYS = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive rows of one stream; each row has one number per column of the header."""
+
+    header: StreamHeader
+    rows: list[Row]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of ``metrics.jsonl``: keys too many, or an integer too large, for rows."""
+
+    step: float
+    t: float
+    metrics: dict[str, Any]
+    split: str = "train"
+    attempt: int = 0
+    rank: int = 0
+
+
+Fact = Event | Rows | Record
+
+
+class Consumer(Protocol):
+    """What is done with facts: the terminal, the text log, ``scalars.csv``, the judge of criteria."""
+
+    def feed(self, facts: Sequence[Fact]) -> None:
+        """Take the next facts, in order."""
+
+    def close(self) -> None:
+        """No more facts will come."""
+
+
+class Follower:
+    """Reads what is new in a run's facts.
+
+    Args:
+        directory: the run.
+        rank: read the files of this rank alone (and of its forked children); of all ranks, when not given.
+
+    Attributes:
+        damage: places that hold no fact, in the order they were met.
+    """
+
+    def __init__(self, directory: RunDir, *, rank: int | None = None) -> None:
+        self._directory = directory
+        self._rank = rank
+        self._offsets: dict[Path, int] = {}
+        self._headers: dict[Path, StreamHeader] = {}
+        self._refused: set[Path] = set()
+        self.damage: list[Damage] = []
+
+    def poll(self) -> list[Fact]:
+        """What is new since the last poll; at most some megabytes per file, so a backlog takes several polls."""
+        facts: list[Fact] = []
+        for path in self._mine(self._directory.rows_files()):
+            facts += self._poll_rows(path)
+        for path in self._mine(self._directory.overflow_files()):
+            facts += map(_to_record, self._poll_text(path))
+        for path in self._mine(self._directory.events_files()):
+            facts += map(to_event, self._poll_text(path))
+        return facts
+
+    def drain(self) -> list[Fact]:
+        """Everything that is new."""
+        facts: list[Fact] = []
+        while new := self.poll():
+            facts += new
+        return facts
+
+    def _mine(self, paths: list[Path]) -> list[Path]:
+        return paths if self._rank is None else [path for path in paths if rank_of(path.name) == self._rank]
+
+    def _poll_text(self, path: Path) -> list[dict[str, Any]]:
+        scan = scan_text(path, self._offsets.get(path, 0))
+        self._offsets[path] = scan.offset
+        self.damage += scan.damage
+        return scan.records
+
+    def _poll_rows(self, path: Path) -> list[Fact]:
+        header = self._headers.get(path) or self._read_header(path)
+        if header is None:
+            return []
+        scan = scan_rows(path, header, self._offsets.get(path, 0))
+        self._offsets[path] = scan.offset
+        self.damage += scan.damage
+        return [Rows(header=header, rows=scan.rows)] if scan.rows else []
+
+    def _read_header(self, path: Path) -> StreamHeader | None:
+        if path in self._refused:
+            return None
+        try:
+            header = read_header(path)
+        except FileNotFoundError:
+            return None
+        except FormatError as error:
+            self._refused.add(path)
+            self.damage.append(Damage(path=str(path), offset=0, size_bytes=path.stat().st_size, reason=str(error)))
+            return None
+        if header is not None:
+            self._headers[path] = header
+        return header
+
+
+def _to_record(line: dict[str, Any]) -> Record:
+    return Record(
+        step=line.get("step", 0),
+        t=line.get("t", 0.0),
+        split=line.get("split", "train"),
+        attempt=line.get("attempt", 0),
+        rank=line.get("rank", 0),
+        metrics={key: value for key, value in line.items() if key not in _RECORD_KEYS},
+    )

@@ -1,0 +1,90 @@
+"""The one guarded boundary: what fails in the recorder never reaches the training loop.
+
+A failure is reported once per part (a warning on stderr and an event), counted, and what failed is skipped or
+detached; training goes on. With ``strict`` it raises ``RecordingError`` instead. Misuse by the caller is no failure
+of the recorder: it passes through. Nowhere else in the package is a blind ``except`` allowed.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from barograph.errors import BarographWarning, MisuseError, RecordingError, RecordingWarning
+
+Report = Callable[[str, BaseException, str], None]
+
+
+class Guard:
+    """Catches, counts and reports the recorder's own failures.
+
+    Args:
+        strict: raise ``RecordingError`` instead of going on.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self.lost = 0
+        self.num_failures = 0
+        self.failures: dict[str, str] = {}
+        self.report: Report | None = None
+        self._lock = threading.RLock()
+        self._reporting = False
+
+    @contextmanager
+    def boundary(self, part: str, *, lost: int = 0) -> Iterator[None]:
+        """Run the body; a failure of the recorder in it ends here.
+
+        Args:
+            part: what is doing the work, e.g. ``metrics``.
+            lost: how many facts are lost when it fails.
+        """
+        try:
+            yield
+        except (MisuseError, RecordingError, BarographWarning):
+            raise
+        except Exception as error:  # noqa: BLE001 - the guarded boundary: see the module's docstring
+            self.failed(part, error, lost=lost)
+
+    def failed(self, part: str, error: BaseException, *, lost: int = 0) -> None:
+        """Count a failure, and report the first one of each part.
+
+        Raises:
+            RecordingError: with ``strict``.
+        """
+        with self._lock:
+            self.lost += lost
+            self.num_failures += 1
+            first = part not in self.failures
+            self.failures.setdefault(part, f"{type(error).__name__}: {error}")
+        if first:
+            self._report(part, error)
+        if self.strict:
+            raise RecordingError(
+                f"barograph could not record ({part}): {error}; free the cause, or use strict=False"
+            ) from error
+
+    def renew_lock(self) -> None:
+        """Start with a free lock, in the child of a fork."""
+        self._lock = threading.RLock()
+
+    def _report(self, part: str, error: BaseException) -> None:
+        warnings.warn(
+            f"barograph: recording of {part} failed: {type(error).__name__}: {error}. Training goes on; what could not "
+            f"be recorded is counted in run.ledger. Next: free the cause (disk, quota, permissions), then look at "
+            f"`barograph check`",
+            RecordingWarning,
+            stacklevel=2,
+        )
+        if self.report is None or self._reporting:
+            return
+        self._reporting = True
+        try:
+            self.report(part, error, "".join(traceback.format_exception(error)))
+        except Exception as second:  # noqa: BLE001 - the same boundary: reporting failed for the same reason
+            self.failures.setdefault(f"{part} (report)", f"{type(second).__name__}: {second}")
+        finally:
+            self._reporting = False

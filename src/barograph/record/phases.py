@@ -1,0 +1,64 @@
+"""Phases of a run, timed by the monotonic clock: ``with run.phase("sampling"):``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from barograph.facts.kinds import OnPhaseEnd, as_payload
+from barograph.facts.rundir import check_name
+from barograph.record.attempt import Attempt
+
+
+class PhaseStack(threading.local):
+    """The names of the phases that the current thread is in."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+class Phase:
+    """A context manager that records ``on_phase_end`` with the time its body took.
+
+    Args:
+        attempt: where the event goes.
+        stack: phases of the run, for the path of nested ones.
+        name: the phase's name.
+        step: the step it belongs to.
+
+    Attributes:
+        duration_s: seconds of wall time, once the phase is over.
+    """
+
+    def __init__(self, attempt: Attempt, stack: PhaseStack, name: str, *, step: float | None = None) -> None:
+        self.name = check_name(name, what="phase")
+        self.step = step
+        self.duration_s = 0.0
+        self._attempt = attempt
+        self._stack = stack
+        self._started_t = 0.0
+        self._started_ns = 0
+
+    def __enter__(self) -> Self:
+        self._stack.names.append(self.name)
+        self._started_t = self._attempt.clock()
+        self._started_ns = time.perf_counter_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.duration_s = (time.perf_counter_ns() - self._started_ns) / 1e9
+        path = "/".join(self._stack.names)
+        self._stack.names.pop()
+        ended = OnPhaseEnd(
+            name=self.name,
+            duration_s=self.duration_s,
+            started_t=self._started_t,
+            path=path,
+            step=self.step,
+            failed=kind is not None,
+        )
+        self._attempt.record("on_phase_end", as_payload(ended))

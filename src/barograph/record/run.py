@@ -1,0 +1,274 @@
+"""``Run``: what a training script holds in its hand. Made by ``barograph.init``; writes facts, reads nothing back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from barograph.errors import MisuseError, RunClosedError
+from barograph.facts.kinds import OnException, OnTrainEnd, as_payload
+from barograph.facts.metrics import Number
+from barograph.facts.state import ExitRecord, write_exit
+from barograph.record.attempt import Attempt
+from barograph.record.cadence import Cadence, TierCosts
+from barograph.record.detail import DetailConfig
+from barograph.record.ledger import Ledger
+from barograph.record.media_calls import MediaCalls
+from barograph.record.phases import PhaseStack
+from barograph.record.summary import Summary
+from barograph.record.training_calls import TrainingCalls
+
+STATUSES: Final = ("finished", "failed", "killed")
+Closing = Callable[[], None]
+
+
+class Run(TrainingCalls, MediaCalls):
+    """A run that is being recorded.
+
+    Use it as a context manager, or call ``finish``; a process that ends without either is recorded as ended by
+    ``atexit``, an exception or a signal.
+
+    Args:
+        attempt: the files.
+        config: the exact configuration, as JSON data.
+        cadence: when fast logs and full evaluations are due.
+        detail: settings of detail records.
+
+    Attributes:
+        before_end: called before the last event is written; the session puts them here.
+        after_end: called after it.
+        verdicts: judges the success criteria.
+        resources: wall time and peak memory.
+        config: the configuration as it was recorded.
+        cadence: when fast logs and full evaluations are due.
+        summary: results that stand for the whole run; assignments are recorded at once.
+        status: ``running`` until it is ``finished``, ``failed`` or ``killed``.
+    """
+
+    def __init__(self, attempt: Attempt, *, config: dict[str, Any], cadence: Cadence, detail: DetailConfig) -> None:
+        self._attempt = attempt
+        self._costs = TierCosts()
+        self._phases = PhaseStack()
+        self._detail = detail
+        self._stop_requested: str | None = None
+        self.verdicts: Callable[[], list[dict[str, Any]]] = list
+        self.resources: Callable[[], dict[str, float]] = dict
+        self.before_end: list[Closing] = []
+        self.after_end: list[Closing] = []
+        self._finishing = False
+        self._postponed: list[Callable[[], object]] = []
+        self.config = config
+        self.cadence = cadence
+        self.summary = Summary(attempt)
+        self.status = "running"
+        # One frame less in the call that is made millions of times: 0.2 us.
+        self.log = attempt.scalars.log  # type: ignore[method-assign]
+
+    @property
+    def dir(self) -> Path:
+        """The run's directory."""
+        return self._attempt.directory.path
+
+    @property
+    def id(self) -> str:
+        """Unique for all time."""
+        return self._attempt.identity.run_id
+
+    @property
+    def name(self) -> str:
+        """What people call the run."""
+        return self._attempt.identity.name
+
+    @property
+    def attempt(self) -> int:
+        """0 for the first, one more at each resume."""
+        return self._attempt.number
+
+    @property
+    def rank(self) -> int:
+        """This process's rank in a distributed run; rank 0 owns the run."""
+        return self._attempt.rank
+
+    @property
+    def ledger(self) -> Ledger:
+        """What recording has cost so far."""
+        return self._attempt.ledger()
+
+    def log(
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        step: Number | None = None,
+        epoch: Number | None = None,
+        split: str = "train",
+    ) -> None:
+        """Record numbers; they are on disk when this returns.
+
+        Args:
+            metrics: names and numbers: int, float, bool, or anything with one element and ``.item()``. NaN and
+                infinities are facts too. A value on a GPU is copied without waiting for the device.
+            step: training step; one more than the last when not given. Steps may repeat, go back, be fractional.
+            epoch: recorded as the metric ``epoch``.
+            split: e.g. ``train``, ``val``, ``test``.
+
+        Raises:
+            InvalidMetricError: a name is reserved or a value is no number; nothing was written.
+            RunClosedError: the run is finished.
+        """
+        self._open().scalars.log(metrics, step=step, epoch=epoch, split=split)
+
+    def should_stop(self) -> bool:
+        """Whether something asked training to stop, e.g. Slurm by SIGUSR1 before the time limit."""
+        return self._stop_requested is not None
+
+    def request_stop(self, reason: str) -> None:
+        """Ask training to stop at its next ``should_stop()``."""
+        self._stop_requested = reason
+
+    def sync(self) -> None:
+        """Put everything that was recorded on the device; the system does so by itself within half a minute."""
+        self._open().sync()
+
+    def finish(self, status: str = "finished", reason: str | None = None) -> None:
+        """End the run. Finishing twice is harmless; recording afterwards is an error.
+
+        Args:
+            status: ``finished``, ``failed`` or ``killed``.
+            reason: why, when it did not finish.
+
+        Raises:
+            MisuseError: another status.
+        """
+        if status not in STATUSES:
+            raise MisuseError(f"status {status!r} is none of {', '.join(STATUSES)}; choose one")
+        if self._finishing:
+            return
+        self._finishing = True
+        attempt = self._attempt
+        attempt.flush(wait=True)
+        if not attempt.is_fork:
+            self._run_all(self.before_end)
+            self._end(status, reason)
+            self._run_all(self.after_end)
+        attempt.sync()
+        attempt.close()
+        self.status = status
+        self.log = self._refuse  # type: ignore[method-assign]
+        while self._postponed:
+            self._postponed.pop(0)()
+
+    def _run_all(self, closings: list[Closing]) -> None:
+        for closing in closings:
+            with self._attempt.guard.boundary("finish"):
+                closing()
+
+    def _end(self, status: str, reason: str | None) -> None:
+        attempt = self._attempt
+        success: list[dict[str, Any]] = []
+        with attempt.guard.boundary("success criteria"):
+            success = self.verdicts()
+        ended = OnTrainEnd(
+            status=status,
+            reason=reason,
+            total_time_s=attempt.wall_s,
+            summary=dict(self.summary),
+            success=success,
+            cadence=self._costs.report(self.cadence, attempt.wall_s),
+            ledger=attempt.ledger().as_dict(),
+            resources=self.resources(),
+        )
+        attempt.record("on_train_end", as_payload(ended))
+        with attempt.guard.boundary("exit record"):
+            record = ExitRecord(
+                attempt=attempt.number,
+                status=status,
+                t=attempt.clock(),
+                reason=reason,
+                total_time_s=attempt.wall_s,
+                summary=dict(self.summary),
+                ledger=attempt.ledger().as_dict(),
+                success=success,
+            )
+            write_exit(attempt.directory.exit(attempt.rank), record)
+
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> None:
+        self._open()
+
+    def _open(self) -> Attempt:
+        if self._finishing and self.status != "running":
+            raise RunClosedError(
+                f"run {self.name!r} ({self.id}) is {self.status}; nothing more can be recorded in it. "
+                f"Record before finish(), or continue it with barograph.init(dir={str(self.dir)!r}, resume='allow')"
+            )
+        return self._attempt
+
+    def record_exception(self, error: BaseException, trace: str) -> None:
+        """Record what ended training: the full stack trace, the last facts, the flight recorder."""
+        attempt = self._attempt
+        facts: dict[str, Any] = {}
+        with attempt.guard.boundary("crash record"):
+            facts = attempt.last_facts()
+        dump = attempt.dump_flight("on_exception")
+        raised = OnException(type=type(error).__name__, message=str(error), traceback=trace, last_facts=facts)
+        attempt.record("on_exception", {**as_payload(raised), **({"flight": dump} if dump else {})})
+
+    @property
+    def is_fork(self) -> bool:
+        """Whether this is the child of a fork, which writes files of its own and does not end the run."""
+        return self._attempt.is_fork
+
+    def when_free(self, action: Callable[[], object]) -> None:
+        """Run a signal handler's action now, or when the append or the ``finish`` that it interrupted is complete."""
+        if self._finishing and self.status == "running":
+            self._postponed.append(action)
+            return
+        with self._attempt.guard.boundary("events"):
+            self._attempt.events.when_free(action)
+            return
+        action()
+
+    def record_signal(self, payload: Mapping[str, Any]) -> None:
+        """Record a signal and what the flight recorder holds, and put both on the device."""
+        dump = self._attempt.dump_flight("on_signal")
+        self._attempt.record("on_signal", {**payload, **({"flight": dump} if dump else {})})
+        self._attempt.sync()
+
+    def after_fork_in_child(self) -> None:
+        """Give the child of a fork files of its own."""
+        self._attempt.after_fork_in_child()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._finishing:
+            return
+        if error is None:
+            self.finish()
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("killed", reason="SIGINT")
+        elif isinstance(error, SystemExit):
+            self.finish(*outcome_of_exit(error.code))
+        else:
+            self.record_exception(error, format_error(error))
+            self.finish("failed", reason=f"{type(error).__name__}: {error}")
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r} {self.id} {self.status} in {os.fspath(self.dir)!r}>"
+
+
+def outcome_of_exit(code: object) -> tuple[str, str | None]:
+    """Status and reason that an exit code stands for."""
+    return ("finished", None) if code in (None, 0) else ("failed", f"exit code {code!r:.200}")
+
+
+def format_error(error: BaseException) -> str:
+    """The full stack trace, causes included."""
+    import traceback  # noqa: PLC0415 - needed when training has failed
+
+    return "".join(traceback.format_exception(error))

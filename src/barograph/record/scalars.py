@@ -1,0 +1,158 @@
+"""``run.log``: the call that a training loop makes millions of times.
+
+A record whose keys were seen last time and whose values are Python floats takes the short way: one pack, one write.
+Everything else takes the long way, which checks and explains. When ``log`` returns, the record is on disk; the one
+exception is a value on a GPU, which is copied without waiting and recorded when the copy has arrived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from threading import get_ident
+from time import perf_counter_ns
+from typing import Any, Final
+
+from barograph.errors import InvalidMetricError
+from barograph.facts.descriptor import WRITE, WriteCall
+from barograph.facts.metrics import MetricsLog, Number, Plan
+from barograph.record.device import DeviceRecord
+from barograph.record.guard import Guard
+from barograph.record.ledger import SAMPLE_MASK, CallTimings
+from barograph.record.values import check_metrics, check_split, check_step, is_on_device, plain_number
+
+MAX_PENDING: Final = 4096
+EXACT_BITS: Final = 53  # an int shifted right by this is 0 when a float64 holds it exactly
+
+
+class ScalarLog:
+    """The hot path of one process and attempt.
+
+    Args:
+        metrics: where records go.
+        guard: what happens when the recorder fails.
+        write: how a packed row gets to its file; ``record.batch`` has another.
+        clock: unix seconds.
+        first_step: the step of the first record that names none.
+    """
+
+    def __init__(
+        self,
+        metrics: MetricsLog,
+        *,
+        guard: Guard,
+        write: WriteCall = WRITE,
+        clock: Callable[[], float] = time.time,
+        first_step: int = 0,
+    ) -> None:
+        self._metrics = metrics
+        self._guard = guard
+        self._write = write
+        self._clock = clock
+        self._plan: Plan | None = None
+        self._pending: deque[DeviceRecord] = deque()
+        self.num_calls = 0
+        self.next_step = first_step
+        self.timings = CallTimings()
+
+    def log(  # noqa: C901 - the short way is one function on purpose: a call costs 0.1 us
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        step: Number | None = None,
+        epoch: Number | None = None,
+        split: str = "train",
+    ) -> None:
+        """Record one call's metrics; see ``Run.log``."""
+        self.num_calls = calls = self.num_calls + 1
+        started = 0 if calls & SAMPLE_MASK else perf_counter_ns()
+        if step is None:
+            step = self.next_step
+        if epoch is not None and "epoch" not in metrics:
+            metrics, epoch = {**metrics, "epoch": epoch}, None
+        try:
+            plan = self._plan
+            if (
+                epoch is None
+                and plan is not None
+                and len(metrics) == plan.width
+                and split == plan.split
+                and type(step) is int
+                and not step >> EXACT_BITS
+                and get_ident() == plan.owner
+            ):
+                values = plan.get(metrics)
+                for value in values:
+                    if type(value) is not float and (type(value) is not int or value >> EXACT_BITS):
+                        break
+                else:
+                    row = plan.pack(step, *values, self._clock())
+                    written = self._write(plan.fd, row, plan.row_bytes)
+                    if written != plan.row_bytes:
+                        plan.stream.write(row, written)
+                    self.next_step = step + 1
+                    if started:
+                        self.timings.add(perf_counter_ns() - started)
+                    return
+        except (KeyError, TypeError):
+            pass  # another set of keys, or no mapping of names to numbers at all: the long way tells
+        except OSError as error:
+            self._guard.failed("metrics", error, lost=1)
+            return
+        self._log_guarded(metrics, step, epoch, split)
+        if started:
+            self.timings.add(perf_counter_ns() - started)
+
+    def _log_guarded(self, metrics: Any, step: Any, epoch: Any, split: Any) -> None:
+        with self._guard.boundary("metrics", lost=1):
+            self._log_checked(metrics, step, epoch, split)
+
+    def _log_checked(self, metrics: Any, step: Any, epoch: Any, split: Any) -> None:
+        """The long way: check everything, then record; raises before anything is written."""
+        t = self._clock()
+        split = check_split(split)
+        step = check_step(step)
+        metrics = check_metrics(metrics)
+        if epoch is not None:
+            raise InvalidMetricError(f"epoch is given twice, in the metrics and as epoch={epoch!r}; leave one out")
+        if any(map(is_on_device, metrics.values())):
+            self._log_later(metrics, step, split, t)
+        else:
+            values = {key: plain_number(key, value) for key, value in metrics.items()}
+            self._append(values, step, split, t)
+        self.next_step = int(step) + 1
+
+    def _append(self, values: dict[str, Number], step: Number, split: str, t: float) -> None:
+        self._metrics.append(values, step=step, split=split, t=t)
+        self._plan = self._metrics.plan(tuple(values), split)
+
+    def _log_later(self, metrics: Mapping[str, Any], step: Number, split: str, t: float) -> None:
+        self._pending.append(DeviceRecord(metrics, step=step, split=split, t=t))
+        self.settle(wait=len(self._pending) > MAX_PENDING)
+
+    def settle(self, *, wait: bool = False) -> None:
+        """Record the device values whose copies have arrived, in the order of their calls.
+
+        Args:
+            wait: wait for the copies that have not.
+        """
+        with self._metrics.lock:
+            while self._pending and (wait or self._pending[0].arrived()):
+                record = self._pending.popleft()
+                self._append(record.values(), record.step, record.split, record.t)
+
+    @property
+    def num_pending(self) -> int:
+        """How many records wait for a copy from a device."""
+        return len(self._pending)
+
+    def forget_plan(self) -> None:
+        """Look the stream up again at the next call (its file was closed)."""
+        self._plan = None
+
+    def rebind(self, metrics: MetricsLog, write: WriteCall) -> None:
+        """Go on with other files, in the child of a fork; values on a device stay the parent's."""
+        self._metrics, self._write = metrics, write
+        self._plan = None
+        self._pending.clear()

@@ -1,0 +1,153 @@
+"""The companion: one daemon thread that reads the run's own files and feeds what shows and mirrors them.
+
+It also does what should not happen in the training thread: heartbeat, host samples, ``fsync`` at moments. It is
+never waited for while training runs; at the end what is left is done in the caller's thread, with a time limit.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from barograph.facts.kinds import Event
+from barograph.facts.state import HEARTBEAT_S
+from barograph.read.follow import Consumer, Fact, Follower
+from barograph.record.attempt import Attempt
+
+PERIOD_S: Final = 0.2
+SYNC_S: Final = 30.0
+JOIN_S: Final = 10.0
+SYNC_MOMENTS: Final = frozenset({"on_start", "on_epoch_end", "on_checkpoint", "on_resume", "on_train_end"})
+
+
+class Sampler(Protocol):
+    """Measures the machine."""
+
+    def due(self) -> bool:
+        """Whether it is time for a sample."""
+
+    def sample(self) -> dict[str, float]:
+        """The figures, by name."""
+
+
+class Companion:
+    """Feeds consumers from the run's files while training runs.
+
+    Args:
+        attempt: the attempt it accompanies.
+        consumers: by name; one that fails is reported, detached and not fed again.
+        follower: goes on where it stands; from the beginning, when not given.
+        sampler: measures the machine, or None.
+        period_s: how often files are looked at.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        consumers: dict[str, Consumer],
+        *,
+        follower: Follower | None = None,
+        sampler: Sampler | None = None,
+        period_s: float = PERIOD_S,
+    ) -> None:
+        self._attempt = attempt
+        self._consumers = consumers
+        self._follower = follower or Follower(attempt.directory, rank=attempt.rank)
+        self._sampler = sampler
+        self._period_s = period_s
+        self._wake = threading.Event()
+        self._stopping = False
+        self._turn = threading.Lock()
+        self._cpu_s = 0.0
+        self._next_heartbeat = self._next_sync = 0.0
+        self._thread = threading.Thread(target=self._loop, name="barograph-companion", daemon=True)
+        attempt.companion_cpu_s = lambda: self._cpu_s
+
+    def start(self) -> None:
+        """Begin."""
+        self._next_sync = time.monotonic() + SYNC_S
+        self._thread.start()
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            with self._turn:
+                self._tick()
+            self._cpu_s = time.thread_time()
+            self._wake.wait(self._period_s)
+
+    def _tick(self) -> None:
+        self._attempt.flush()
+        with self._attempt.guard.boundary("heartbeat"):
+            self._beat()
+        with self._attempt.guard.boundary("host sampler"):
+            self._sample()
+        self._feed()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_S
+            path = self._attempt.directory.process(self._attempt.rank)
+            if path.exists():
+                os.utime(path)
+        if now >= self._next_sync:
+            self._next_sync = now + SYNC_S
+            self._attempt.sync()
+
+    def _sample(self) -> None:
+        if self._sampler is not None and self._sampler.due():
+            figures = self._sampler.sample()
+            if figures:
+                t = self._attempt.clock()
+                self._attempt.metrics.append(figures, step=round(self._attempt.wall_s, 3), split="host", t=t)
+
+    def _feed(self) -> None:
+        while facts := self._poll():
+            if any(isinstance(fact, Event) and fact.moment in SYNC_MOMENTS for fact in facts):
+                self._attempt.sync()
+            for name in list(self._consumers):
+                self._feed_one(name, facts)
+
+    def _poll(self) -> list[Fact]:
+        with self._attempt.guard.boundary("companion"):
+            return self._follower.poll()
+        return []
+
+    def _feed_one(self, name: str, facts: Sequence[Fact]) -> None:
+        done = False
+        with self._attempt.guard.boundary(name):
+            self._consumers[name].feed(facts)
+            done = True
+        if not done:
+            del self._consumers[name]
+
+    def drain(self) -> None:
+        """Stop the thread and feed what is there, in the caller's thread.
+
+        Raises:
+            TimeoutError: a consumer does not come back; it is left behind.
+        """
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(JOIN_S)
+        if not self._turn.acquire(timeout=0 if self._thread.is_alive() else -1):
+            raise TimeoutError(
+                f"the companion did not finish within {JOIN_S:.0f} s; the run's files are whole, what shows or mirrors "
+                f"them may lag (is the terminal's output being read?)"
+            )
+        try:
+            self._feed()
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Feed the last facts and close the consumers."""
+        self.drain()
+        for name, consumer in self._consumers.items():
+            with self._attempt.guard.boundary(name):
+                consumer.close()
+        self._consumers.clear()

@@ -1,0 +1,152 @@
+"""How processes end: normally, by an exception, by a signal, or as the child of a fork. Recorded, never changed.
+
+Hooks are installed once per process and chain to what was there before: SIGTERM still kills, SIGINT still raises
+KeyboardInterrupt, a script's own handler still runs. SIGUSR1, which Slurm sends before the time limit, would kill a
+process that does not expect it; with a run open it asks training to stop (``run.should_stop()``) instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import weakref
+from types import FrameType, TracebackType
+from typing import Any, Final
+
+from barograph.facts.kinds import OnSignal, as_payload
+from barograph.record.run import Run, format_error, outcome_of_exit
+
+SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGUSR1")
+
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+_outcome: list[tuple[str, str | None]] = []
+_previous: dict[int, Any] = {}
+_installed = False
+
+
+def watch_over(run: Run) -> None:
+    """Record how this process ends, for as long as the run is open."""
+    _runs.add(run)
+    _install()
+    _install_signals()
+
+
+def _install() -> None:
+    global _installed  # noqa: PLW0603 - hooks of a process are global by nature
+    if _installed:
+        return
+    _installed = True
+    atexit.register(_at_exit)
+    os.register_at_fork(after_in_child=_after_fork)
+    _chain_excepthook()
+    _chain_thread_excepthook()
+    _chain_exit()
+
+
+def _open_runs() -> list[Run]:
+    return [run for run in list(_runs) if run.status == "running"]
+
+
+def _at_exit() -> None:
+    status, reason = _outcome[-1] if _outcome else ("finished", None)
+    for run in _open_runs():
+        run.finish(status, reason)
+
+
+def _after_fork() -> None:
+    for run in _open_runs():
+        run.after_fork_in_child()
+
+
+def _chain_excepthook() -> None:
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        _record_uncaught(error.with_traceback(trace))
+        previous(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _chain_thread_excepthook() -> None:
+    previous = threading.excepthook
+
+    def hook(args: Any) -> None:  # threading.ExceptHookArgs has no name that can be annotated at run time
+        if args.exc_value is not None and args.thread is not None:
+            for run in _open_runs():
+                run.record_exception(args.exc_value, format_error(args.exc_value))
+        previous(args)
+
+    threading.excepthook = hook
+
+
+def _chain_exit() -> None:
+    """``sys.exit(1)`` reaches ``atexit`` without its code, so the code is noted on the way."""
+    previous = sys.exit
+
+    def noted_exit(code: Any = None, /) -> None:
+        if threading.current_thread() is threading.main_thread():
+            _outcome.append(outcome_of_exit(code))
+        previous(code)
+
+    sys.exit = noted_exit  # type: ignore[assignment]
+
+
+def _record_uncaught(error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        _outcome.append(("killed", "SIGINT"))
+        return
+    _outcome.append(("failed", f"{type(error).__name__}: {error}"))
+    for run in _open_runs():
+        run.record_exception(error, format_error(error))
+
+
+def _install_signals() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may; the run then ends as the process does
+    for name in SIGNALS:
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        current = signal.getsignal(number)
+        if current is not _on_signal and current not in (signal.SIG_IGN, None):
+            _previous[number] = current
+            signal.signal(number, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    runs = [run for run in _open_runs() if not run.is_fork]
+    if not runs:
+        _hand_on(number, frame, expected=False)
+        return
+
+    def act() -> None:
+        for run in runs:
+            _record_signal(run, number)
+        _hand_on(number, frame, expected=number == getattr(signal, "SIGUSR1", None))
+
+    runs[0].when_free(act)
+
+
+def _record_signal(run: Run, number: int) -> None:
+    if run.status != "running":
+        return
+    name = signal.Signals(number).name
+    run.record_signal(as_payload(OnSignal(signal=number, name=name)))
+    if name == "SIGUSR1":
+        run.request_stop(name)
+    elif name == "SIGTERM" and _previous.get(number) is signal.SIG_DFL:
+        run.finish("killed", name)
+
+
+def _hand_on(number: int, frame: FrameType | None, *, expected: bool) -> None:
+    """Do what would have been done without us; a signal that asks training to stop has been answered."""
+    previous = _previous.get(number, signal.SIG_DFL)
+    if callable(previous):
+        previous(number, frame)
+    elif not expected:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,131 @@
+"""What accompanies a run: terminal, text log, console capture, host sampler, mirrors, the judge of its criteria."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import msgspec
+
+from barograph.errors import MisuseError
+from barograph.facts.rundir import RunDir, check_name
+from barograph.mirror.scalars_csv import ScalarsCsv
+from barograph.mirror.train_log import MetricLines
+from barograph.read.follow import Consumer, Follower
+from barograph.record.attempt import Attempt
+from barograph.record.cadence import Cadence
+from barograph.record.criteria import CriteriaJudge
+from barograph.record.run import Run
+from barograph.session.companion import Companion, Sampler
+
+if TYPE_CHECKING:
+    from barograph.view.terminal.view import Mode
+
+TERMINALS = ("auto", "rich", "plain", "log", "off")
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Which parts a run is to have; see ``init``."""
+
+    terminal: str
+    text_log: str | None
+    console: bool
+    host_s: float | None
+    judge: CriteriaJudge
+    mirrors: list[Any]
+
+    def __post_init__(self) -> None:
+        if self.terminal not in TERMINALS:
+            raise MisuseError(f"terminal={self.terminal!r} is none of {', '.join(TERMINALS)}; choose one")
+        if self.text_log is not None:
+            check_name(self.text_log, what="text log")
+
+
+def replay(directory: RunDir, judge: CriteriaJudge, *, rank: int, is_resumed: bool) -> Follower:
+    """A follower that goes on where older attempts ended; the judge is told of their facts."""
+    follower = Follower(directory, rank=rank)
+    while is_resumed and (facts := follower.poll()):
+        judge.feed(facts)
+    return follower
+
+
+def attach(run: Run, attempt: Attempt, parts: Parts, follower: Follower) -> None:
+    """Give the run its companion and everything that reads its facts; one part's failure costs that part alone."""
+    consumers: dict[str, Consumer] = {}
+    sampler: Sampler | None = None
+    with attempt.guard.boundary("host sampler"):
+        sampler = _attach_host(run, attempt, parts.host_s)
+    with attempt.guard.boundary("text log"):
+        _attach_text_log(run, attempt, parts, consumers)
+    if attempt.rank == 0:
+        run.verdicts = parts.judge.verdicts
+        consumers["success criteria"] = parts.judge
+        consumers["scalars.csv"] = ScalarsCsv(attempt.directory)
+        run.after_end.append(lambda: link_model(attempt.directory))
+    with attempt.guard.boundary("terminal"):
+        _attach_terminal(run, attempt, parts, consumers)
+    for mirror in parts.mirrors:
+        with attempt.guard.boundary(f"mirror {mirror}"):
+            consumers[f"mirror {mirror}"] = mirror(run.dir, run.config)
+    companion = Companion(attempt, consumers, follower=follower, sampler=sampler)
+    run.before_end.insert(0, companion.drain)
+    run.after_end.insert(0, companion.close)
+    companion.start()
+
+
+def _attach_host(run: Run, attempt: Attempt, interval_s: float | None) -> Sampler | None:
+    if interval_s is None:
+        return None
+    from barograph.record.host import HostSampler  # noqa: PLC0415 - psutil; loaded with the first run
+
+    sampler = HostSampler(interval_s=interval_s, run_dir=attempt.directory.path)
+    run.resources = sampler.summary
+    run.after_end.append(sampler.close)
+    return sampler
+
+
+def _attach_text_log(run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer]) -> None:
+    if parts.text_log is None:
+        return
+    from barograph.record.text_log import TextLog  # noqa: PLC0415 - loguru; loaded with the first run
+
+    shown = parts.terminal == "log"
+    log = TextLog(attempt.directory.path / parts.text_log, run_id=run.id, console=parts.terminal != "off")
+    run.after_end.append(log.close)
+    cadence: Cadence = run.cadence
+    consumers["text log"] = MetricLines(
+        lambda message, t: log.emit(message, t, shown=shown),
+        due=lambda step: cadence.kind(step) is not None,
+        run_id=run.id,
+    )
+
+
+def _attach_terminal(run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer]) -> None:
+    from barograph.record.console import ConsoleCapture  # noqa: PLC0415 - loaded with the first run
+    from barograph.view.terminal.view import TerminalView  # noqa: PLC0415 - the same; rich only on a terminal
+
+    mode = cast("Mode", "off" if parts.terminal == "log" else parts.terminal)
+    view = TerminalView(cast("TextIO | None", sys.stdout), mode=mode)
+    if view.mode != "off":
+        consumers["terminal"] = view
+    if not parts.console:
+        return
+    capture = ConsoleCapture(
+        attempt.directory.console_log, on_error=lambda error: attempt.guard.failed("console", error)
+    )
+    capture.start()
+    for tee in capture.tees:
+        if view.mode != "off" and tee.isatty():
+            tee.route = cast("TextIO", view.above)
+    run.after_end.append(capture.stop)
+
+
+def link_model(directory: RunDir) -> None:
+    """Make ``model.pt`` a link to ``best_val.pt`` (a copy where links are not to be had), unless it is there."""
+    if not directory.best.is_file() or directory.model.exists() or directory.model.is_symlink():
+        return
+    try:
+        directory.model.symlink_to(directory.best.name)
+    except OSError:
+        shutil.copyfile(directory.best, directory.model)
