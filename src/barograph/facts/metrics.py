@@ -9,14 +9,15 @@ here as plain int and float; ``record.values`` makes them.
 from __future__ import annotations
 
 import itertools
-import operator
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from barograph.facts.log import TextLog
-from barograph.facts.rows import EXACT_INT, RowStream, StreamHeader
+from barograph.facts.packing import make_packer
+from barograph.facts.rows import EXACT_INT, HOST_SPLIT, RowStream, StreamHeader
 from barograph.facts.rundir import RunDir
 
 MAX_STREAMS: Final = 64
@@ -25,7 +26,6 @@ MAX_PLANS: Final = 4096
 METRIC_RESERVED: Final = frozenset({"step", "t", "split", "rank", "attempt", "run_id", "nonfinite"})
 
 Number = int | float
-Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
 class Plan:
@@ -35,22 +35,17 @@ class Plan:
         owner: the only thread that may write to the stream without the lock; 0 for a shared stream.
     """
 
-    __slots__ = ("fd", "get", "owner", "pack", "row_bytes", "split", "stream", "width")
+    __slots__ = ("fd", "owner", "pack_row", "row_bytes", "split", "stream", "width")
 
-    def __init__(self, stream: RowStream, keys: tuple[str, ...], owner: int) -> None:
+    def __init__(self, stream: RowStream, *, owner: int, clock: Callable[[], float]) -> None:
         columns = stream.header.columns[1:-1]
         self.owner = owner
         self.stream = stream
         self.split = stream.header.split
-        self.width = len(keys)
-        self.get: Getter = operator.itemgetter(*columns) if len(columns) > 1 else _single(columns)
-        self.pack = stream.pack
+        self.width = len(columns)
+        self.pack_row = make_packer(columns, clock)
         self.fd = stream.file.fd
         self.row_bytes = stream.header.row_bytes
-
-
-def _single(columns: list[str]) -> Getter:
-    return lambda record: tuple(record[column] for column in columns)
 
 
 class MetricsLog:
@@ -63,6 +58,7 @@ class MetricsLog:
         rank: the same; ranks other than 0 have files of their own.
         max_streams: how many streams this attempt may open.
         pid: set in the child of a fork, whose ``metrics.jsonl`` is a file of its own.
+        clock: unix seconds.
     """
 
     def __init__(
@@ -74,11 +70,13 @@ class MetricsLog:
         rank: int = 0,
         max_streams: int = MAX_STREAMS,
         pid: int | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._run_id, self._attempt, self._rank = run_id, attempt, rank
         self._max_streams = max_streams
         self._pid = pid
+        self._clock = clock
         self._numbers = itertools.count()
         self._plans: dict[tuple[int, str, tuple[str, ...]], Plan] = {}
         self._overflow: TextLog | None = None
@@ -109,7 +107,7 @@ class MetricsLog:
                     return None
                 stream = self._open_stream(keys, split)
                 self.streams[lane, split, frozenset(keys)] = stream
-            plan = Plan(stream, keys, owner=thread if lane < OWN_LANES else 0)
+            plan = Plan(stream, owner=thread if lane < OWN_LANES else 0, clock=self._clock)
             if len(self._plans) < MAX_PLANS:
                 self._plans[lane, split, keys] = plan
             return plan
@@ -126,7 +124,8 @@ class MetricsLog:
             if plan is None:
                 self._append_overflow(values, step=step, split=split, t=t)
             else:
-                plan.stream.append((step, *plan.get(values), t))
+                columns = plan.stream.header.columns[1:-1]
+                plan.stream.append((step, *(values[name] for name in columns), t))
 
     def _append_overflow(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> None:
         if self._overflow is None:
@@ -157,6 +156,12 @@ class MetricsLog:
         """How many records were written by this object."""
         overflow = 0 if self._overflow is None else self._overflow.num_records
         return overflow + sum(stream.num_rows for stream in list(self.streams.values()))
+
+    @property
+    def num_host_records(self) -> int:
+        """How many of them the host sampler wrote."""
+        streams = list(self.streams.values())
+        return sum(stream.num_rows for stream in streams if stream.header.split == HOST_SPLIT)
 
     @property
     def num_bytes(self) -> int:

@@ -24,6 +24,8 @@ from barograph.facts.log import Damage
 FORMAT: Final = "barograph-rows/1"
 HEADER_BLOCK: Final = 4096
 EXACT_INT: Final = 2**53
+HOST_SPLIT: Final = "host"
+"""Split of the rows that the host sampler writes; training logs under other splits."""
 SCAN_BYTES: Final = 1 << 20
 
 Row = tuple[float, ...]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from barograph.facts.kinds import Event
+from barograph.facts.rows import HOST_SPLIT
 from barograph.read.follow import Fact, Record, Rows
 
 Emit = Callable[[str, float], None]
@@ -46,7 +47,7 @@ class MetricLines:
         """Nothing is held open."""
 
     def _rows(self, fact: Rows) -> None:
-        if fact.header.split == "host":
+        if fact.header.split == HOST_SPLIT:
             return
         names = fact.header.columns[1:-1]
         for row in fact.rows:

@@ -64,7 +64,7 @@ class Attempt:
         self.pid = os.getpid()
         self.is_fork = False
         self.batch = BatchWriter(self.guard) if write == "batch" else None
-        self.metrics = MetricsLog(directory, run_id=identity.run_id, attempt=number, rank=rank)
+        self.metrics = MetricsLog(directory, run_id=identity.run_id, attempt=number, rank=rank, clock=clock)
         self.scalars = ScalarLog(
             self.metrics, guard=self.guard, write=self.batch or WRITE, clock=clock, first_step=first_step
         )
@@ -153,20 +153,21 @@ class Attempt:
         waiting = 0 if self.batch is None else self.batch.num_waiting
         written = self.metrics.num_records + num_events
         pending = self.scalars.num_pending + waiting
-        logging_s = timings.total_ns / timings.num * self.scalars.num_calls / 1e9 if timings.num else 0.0
+        num_calls = self.metrics.num_records - self.metrics.num_host_records + pending
+        logging_s = timings.total_s(num_calls)
         wall_s = self.wall_s
         return Ledger(
             accepted=written + pending + self.guard.lost,
             written=written,
             pending=pending,
             lost=self.guard.lost,
-            log_calls=self.scalars.num_calls,
-            call_p50_us=timings.quantile_us(0.5),
-            call_p99_us=timings.quantile_us(0.99),
-            call_max_us=timings.max_ns / 1000 if timings.num else None,
+            log_calls=num_calls,
+            call_p50_us=timings.quantile_us(0.5, num_calls),
+            call_p99_us=timings.quantile_us(0.99, num_calls),
+            call_max_us=timings.max_ns / 1000 if timings.max_ns else None,
             logging_s=logging_s,
             wall_s=wall_s,
-            share_of_wall=logging_s / wall_s if wall_s > 0 else 0.0,
+            share_of_wall=None if logging_s is None or wall_s <= 0 else logging_s / wall_s,
             companion_cpu_s=self.companion_cpu_s(),
             bytes=self.metrics.num_bytes + (0 if self._events is None else self._events.size_bytes),
             failures=dict(self.guard.failures),
@@ -187,11 +188,11 @@ class Attempt:
             if self._events is not None:
                 self._events.sync()
 
-    def close(self) -> None:
-        """Close the files; what waited in memory was flushed before."""
+    def close(self, reason: str) -> None:
+        """Close the files; what waited in memory was flushed before. ``reason`` is told to whoever logs later."""
+        self.scalars.close(reason)
         with self.guard.boundary("close"):
             self.metrics.close()
-            self.scalars.forget_plan()
             if self.batch is not None:
                 self.batch.forget()
             if self._events is not None:
@@ -205,7 +206,12 @@ class Attempt:
         old_metrics, old_events = self.metrics, self._events
         self._events = None
         self.metrics = MetricsLog(
-            self.directory, run_id=self.identity.run_id, attempt=self.number, rank=self.rank, pid=self.pid
+            self.directory,
+            run_id=self.identity.run_id,
+            attempt=self.number,
+            rank=self.rank,
+            pid=self.pid,
+            clock=self.clock,
         )
         if self.batch is not None:
             self.batch = BatchWriter(self.guard)

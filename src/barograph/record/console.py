@@ -108,10 +108,8 @@ class ConsoleCapture:
         if os.getpid() != self._pid:
             return  # the parent's descriptor and the parent's lines
         with self._lock:
-            if self._draining:  # a signal handler stops what this very thread is in the middle of
-                self._ending = True
-            else:
-                self._end()
+            self._ending = True
+            self._drain()
 
     def collect(self, name: str, text: str) -> None:
         """Take a piece of output; whole lines are in the file when it returns. It never raises."""
@@ -120,16 +118,7 @@ class ConsoleCapture:
         # A signal handler or finaliser may print while this thread is at work below: its text waits its turn.
         self._waiting.append((name, text, threading.get_ident()))
         with self._lock:
-            if self._draining:
-                return
-            self._draining = True
-            try:
-                while self._waiting:
-                    self._take(*self._waiting.popleft())
-            finally:
-                self._draining = False
-            if self._ending:
-                self._end()
+            self._drain()
 
     def report(self, error: Exception) -> None:
         """Keep a failure and tell ``on_error``."""
@@ -141,13 +130,26 @@ class ConsoleCapture:
         except Exception as second:  # noqa: BLE001 - whoever prints must not be hit by what the callback raises
             self.failures.append(f"the error callback raised {type(second).__name__}: {second}")
 
+    def _drain(self) -> None:
+        """Do what waits, unless this very thread is in the middle of that already and has only been interrupted."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._waiting:
+                self._take(*self._waiting.popleft())
+            if self._ending:
+                self._end()
+        finally:
+            self._draining = False
+
     def _end(self) -> None:
         """Write what is unfinished and close the file."""
-        self._ending = False
         unfinished, self._lines = self._lines, {}
         for (name, _thread), line in unfinished.items():
             self._write(name, line.flush())
         self._close_file()
+        self._ending = False
 
     def _take(self, name: str, text: str, thread: int) -> None:
         line = self._lines.get((name, thread)) or _Line()

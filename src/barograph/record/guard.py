@@ -33,6 +33,8 @@ class Guard:
         self.report: Report | None = None
         self._lock = threading.RLock()
         self._reporting = False
+        self._background: set[int] = set()
+        self._deferred: RecordingError | None = None
 
     @contextmanager
     def boundary(self, part: str, *, lost: int = 0) -> Iterator[None]:
@@ -63,9 +65,23 @@ class Guard:
         if first:
             self._report(part, error)
         if self.strict:
-            raise RecordingError(
+            raised = RecordingError(
                 f"barograph could not record ({part}): {error}; free the cause, or use strict=False"
-            ) from error
+            )
+            raised.__cause__ = error
+            if threading.get_ident() not in self._background:
+                raise raised
+            self._deferred = self._deferred or raised
+
+    def run_in_background(self) -> None:
+        """With ``strict``, failures in the calling thread are raised later, by ``raise_deferred``."""
+        self._background.add(threading.get_ident())
+
+    def raise_deferred(self) -> None:
+        """Raise the first failure of a background thread, when ``strict`` asked for it."""
+        if self._deferred is not None:
+            raised, self._deferred = self._deferred, None
+            raise raised
 
     def renew_lock(self) -> None:
         """Start with a free lock, in the child of a fork."""

@@ -140,7 +140,8 @@ def histogram(values: Any, *, bins: int | Sequence[float] = 64) -> dict[str, Any
     bins = bins.tolist() if hasattr(bins, "tolist") else bins
     finite, outside = ordered(dense(values, what="histogram"))
     low, high = (float(finite[0]), float(finite[-1])) if len(finite) else (None, None)
-    edges = _given_edges(bins) if isinstance(bins, Sequence) else _even_edges(low, high, bins)
+    is_list = isinstance(bins, Sequence) and not isinstance(bins, str)
+    edges = _given_edges(bins) if is_list else _even_edges(low, high, bins)
     below = num_below(finite, edges)
     below[-1:] = num_below(finite, edges[-1:], inclusive=True)
     return {
@@ -197,8 +198,11 @@ def _even_edges(low: float | None, high: float | None, bins: Any) -> list[float]
     return [low, *inner, high]
 
 
-def _given_edges(bins: Sequence[float]) -> list[float]:
-    edges = [float(edge) for edge in bins]
+def _given_edges(bins: Any) -> list[float]:
+    try:
+        edges = [float(edge) for edge in bins]
+    except (TypeError, ValueError) as error:
+        raise MisuseError(f"the edges {bins!r:.80} are no numbers ({error}); pass at least two numbers") from None
     if len(edges) < 2 or not all(left < right for left, right in pairwise(edges)):  # noqa: PLR2004 - one bin
         raise MisuseError(f"the edges {edges!r:.80} are no bins; pass at least two, each greater than the one before")
     if edges[0] == -math.inf or edges[-1] == math.inf:

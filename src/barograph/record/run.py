@@ -154,11 +154,11 @@ class Run(TrainingCalls, MediaCalls):
             self._end(status, reason)
             self._run_all(self.after_end)
         attempt.sync()
-        attempt.close()
         self.status = status
-        self.log = self._refuse  # type: ignore[method-assign]
+        attempt.close(self._closed_message())
         while self._postponed:
             self._postponed.pop(0)()
+        attempt.guard.raise_deferred()
 
     def _run_all(self, closings: list[Closing]) -> None:
         for closing in closings:
@@ -194,15 +194,15 @@ class Run(TrainingCalls, MediaCalls):
             )
             write_exit(attempt.directory.exit(attempt.rank), record)
 
-    def _refuse(self, *_args: Any, **_kwargs: Any) -> None:
-        self._open()
+    def _closed_message(self) -> str:
+        return (
+            f"run {self.name!r} ({self.id}) is {self.status}; nothing more can be recorded in it. "
+            f"Record before finish(), or continue it with barograph.init(dir={str(self.dir)!r}, resume='allow')"
+        )
 
     def _open(self) -> Attempt:
-        if self._finishing and self.status != "running":
-            raise RunClosedError(
-                f"run {self.name!r} ({self.id}) is {self.status}; nothing more can be recorded in it. "
-                f"Record before finish(), or continue it with barograph.init(dir={str(self.dir)!r}, resume='allow')"
-            )
+        if self.status != "running":
+            raise RunClosedError(self._closed_message())
         return self._attempt
 
     def record_exception(self, error: BaseException, trace: str) -> None:

@@ -14,16 +14,16 @@ from threading import get_ident
 from time import perf_counter_ns
 from typing import Any, Final
 
-from barograph.errors import InvalidMetricError
+from barograph.errors import InvalidMetricError, RunClosedError
 from barograph.facts.descriptor import WRITE, WriteCall
 from barograph.facts.metrics import MetricsLog, Number, Plan
+from barograph.facts.packing import EXACT_BITS
 from barograph.record.device import DeviceRecord
 from barograph.record.guard import Guard
-from barograph.record.ledger import SAMPLE_MASK, CallTimings
+from barograph.record.ledger import SAMPLE_EVERY, CallTimings
 from barograph.record.values import check_metrics, check_split, check_step, is_on_device, plain_number
 
 MAX_PENDING: Final = 4096
-EXACT_BITS: Final = 53  # an int shifted right by this is 0 when a float64 holds it exactly
 
 
 class ScalarLog:
@@ -52,11 +52,11 @@ class ScalarLog:
         self._clock = clock
         self._plan: Plan | None = None
         self._pending: deque[DeviceRecord] = deque()
-        self.num_calls = 0
+        self._closed: str | None = None
         self.next_step = first_step
         self.timings = CallTimings()
 
-    def log(  # noqa: C901 - the short way is one function on purpose: a call costs 0.1 us
+    def log(
         self,
         metrics: Mapping[str, Any],
         *,
@@ -65,57 +65,58 @@ class ScalarLog:
         split: str = "train",
     ) -> None:
         """Record one call's metrics; see ``Run.log``."""
-        self.num_calls = calls = self.num_calls + 1
-        started = 0 if calls & SAMPLE_MASK else perf_counter_ns()
         if step is None:
             step = self.next_step
-        if epoch is not None and "epoch" not in metrics:
-            metrics, epoch = {**metrics, "epoch": epoch}, None
+        if epoch is not None:
+            metrics = self._with_epoch(metrics, epoch)
+        started = 0
         try:
+            if not step % SAMPLE_EVERY:
+                started = perf_counter_ns()
             plan = self._plan
             if (
-                epoch is None
-                and plan is not None
+                plan is not None
                 and len(metrics) == plan.width
                 and split == plan.split
                 and type(step) is int
                 and not step >> EXACT_BITS
                 and get_ident() == plan.owner
             ):
-                values = plan.get(metrics)
-                for value in values:
-                    if type(value) is not float and (type(value) is not int or value >> EXACT_BITS):
-                        break
-                else:
-                    row = plan.pack(step, *values, self._clock())
+                row = plan.pack_row(metrics, step)
+                if row is not None:
                     written = self._write(plan.fd, row, plan.row_bytes)
                     if written != plan.row_bytes:
                         plan.stream.write(row, written)
                     self.next_step = step + 1
                     if started:
-                        self.timings.add(perf_counter_ns() - started)
+                        self.timings.add_short(perf_counter_ns() - started)
                     return
         except (KeyError, TypeError):
             pass  # another set of keys, or no mapping of names to numbers at all: the long way tells
         except OSError as error:
             self._guard.failed("metrics", error, lost=1)
             return
-        self._log_guarded(metrics, step, epoch, split)
-        if started:
-            self.timings.add(perf_counter_ns() - started)
+        self._log_guarded(metrics, step, split)
 
-    def _log_guarded(self, metrics: Any, step: Any, epoch: Any, split: Any) -> None:
+    def _with_epoch(self, metrics: Mapping[str, Any], epoch: Any) -> Mapping[str, Any]:
+        if "epoch" in check_metrics(metrics):
+            raise InvalidMetricError(f"epoch is given twice, in the metrics and as epoch={epoch!r}; leave one out")
+        return {**metrics, "epoch": epoch}
+
+    def _log_guarded(self, metrics: Any, step: Any, split: Any) -> None:
+        started = perf_counter_ns()
         with self._guard.boundary("metrics", lost=1):
-            self._log_checked(metrics, step, epoch, split)
+            self._log_checked(metrics, step, split)
+        self.timings.add_long(perf_counter_ns() - started)
 
-    def _log_checked(self, metrics: Any, step: Any, epoch: Any, split: Any) -> None:
+    def _log_checked(self, metrics: Any, step: Any, split: Any) -> None:
         """The long way: check everything, then record; raises before anything is written."""
+        if self._closed is not None:
+            raise RunClosedError(self._closed)
         t = self._clock()
         split = check_split(split)
         step = check_step(step)
         metrics = check_metrics(metrics)
-        if epoch is not None:
-            raise InvalidMetricError(f"epoch is given twice, in the metrics and as epoch={epoch!r}; leave one out")
         if any(map(is_on_device, metrics.values())):
             self._log_later(metrics, step, split, t)
         else:
@@ -147,8 +148,9 @@ class ScalarLog:
         """How many records wait for a copy from a device."""
         return len(self._pending)
 
-    def forget_plan(self) -> None:
-        """Look the stream up again at the next call (its file was closed)."""
+    def close(self, reason: str) -> None:
+        """Refuse further calls, also through references to ``log`` that were kept: descriptors are used again."""
+        self._closed = reason
         self._plan = None
 
     def rebind(self, metrics: MetricsLog, write: WriteCall) -> None:

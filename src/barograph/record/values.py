@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from barograph.errors import InvalidMetricError
+from barograph.errors import InvalidMetricError, InvalidNameError
 from barograph.facts.metrics import METRIC_RESERVED, Number
+from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.rundir import check_name
 
 MAX_KEY_CHARACTERS: Final = 500
@@ -86,9 +87,12 @@ def check_step(step: Any) -> Number:
     Raises:
         InvalidMetricError: it is none.
     """
-    number = plain_number("step", step)
+    try:
+        number = plain_number("step", step)
+    except InvalidMetricError:
+        number = math.nan
     if isinstance(step, bool) or not math.isfinite(number):
-        raise InvalidMetricError(f"step must be a finite number, not {step!r}; pass the loop's counter")
+        raise InvalidMetricError(f"step must be a finite number, not {step!r:.80}; pass the loop's counter")
     return number
 
 
@@ -98,6 +102,8 @@ def check_split(split: Any) -> str:
     Raises:
         InvalidNameError: it cannot name a split.
     """
+    if split == HOST_SPLIT:
+        raise InvalidNameError(f"split {split!r} is reserved: the host sampler writes it; name another one")
     return check_name(split, what="split")
 
 

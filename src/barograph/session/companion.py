@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from barograph.facts.kinds import Event
+from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.state import HEARTBEAT_S
 from barograph.read.follow import Consumer, Fact, Follower
 from barograph.record.attempt import Attempt
@@ -72,6 +73,7 @@ class Companion:
         self._thread.start()
 
     def _loop(self) -> None:
+        self._attempt.guard.run_in_background()
         while not self._stopping:
             with self._turn:
                 self._tick()
@@ -102,7 +104,7 @@ class Companion:
             figures = self._sampler.sample()
             if figures:
                 t = self._attempt.clock()
-                self._attempt.metrics.append(figures, step=round(self._attempt.wall_s, 3), split="host", t=t)
+                self._attempt.metrics.append(figures, step=round(self._attempt.wall_s, 3), split=HOST_SPLIT, t=t)
 
     def _feed(self) -> None:
         while facts := self._poll():

@@ -12,7 +12,7 @@ import msgspec
 from barograph.errors import MisuseError, RunBusyError, RunExistsError, RunNotFoundError
 from barograph.facts.codec import decode
 from barograph.facts.log import repair_text
-from barograph.facts.rows import as_columns, read_header, repair_rows, tail_rows
+from barograph.facts.rows import HOST_SPLIT, as_columns, read_header, repair_rows, tail_rows
 from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir
 from barograph.facts.state import ProcessRecord, is_alive, is_here, read_exit, read_process
 from barograph.record.identity import Identity
@@ -141,7 +141,7 @@ def _next_step(directory: RunDir) -> int:
     last = -1.0
     for path in directory.rows_files():
         header = read_header(path)
-        if header is not None and header.split != "host":
+        if header is not None and header.split != HOST_SPLIT:
             steps = as_columns(header, tail_rows(path, header, 1)).get("step", [])
             last = max([last, *steps])
     return int(last) + 1
