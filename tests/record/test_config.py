@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import namedtuple
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -66,6 +66,19 @@ class Model(pydantic.BaseModel):
     key: pydantic.SecretStr = pydantic.SecretStr("hunter2")
 
 
+class Attrs:
+    """What attrs makes of a class, as far as its documentation promises it."""
+
+    __attrs_attrs__ = (SimpleNamespace(name="width"),)
+    width = 8
+
+
+class Frame:
+    """Has a shape and no way to become a list, as a table of pandas."""
+
+    shape = (2, 2)
+
+
 class Layer(msgspec.Struct):
     """Settings as a msgspec struct."""
 
@@ -82,13 +95,14 @@ class Layer(msgspec.Struct):
         (Optimizer(lr=0.1), {"lr": 0.1, "betas": [0.9, 0.999]}),
         (argparse.Namespace(lr=0.1, out=Path("runs/a")), {"lr": 0.1, "out": "runs/a"}),
         (Layer(size=3), {"size": 3}),
+        (Attrs(), {"width": 8}),
         (
             Model(width=8, optimizer=Optimizer(lr=1.0), client=object()),
             {"width": 8, "optimizer": {"lr": 1.0, "betas": [0.9, 0.999]}, "key": "[redacted]"},
         ),
         ({"layers": [Layer(size=1, name="in"), Layer(size=2)]}, {"layers": [{"size": 1, "name": "in"}, {"size": 2}]}),
     ],
-    ids=["none", "dict", "read-only mapping", "dataclass", "namespace", "msgspec", "pydantic", "nested"],
+    ids=["none", "dict", "read-only mapping", "dataclass", "namespace", "msgspec", "attrs", "pydantic", "nested"],
 )
 def test_every_kind_of_configuration_becomes_plain_data(value, expected):
     """Whatever people keep their settings in, the same plain dict comes out."""
@@ -197,6 +211,7 @@ def test_an_interpolation_without_a_value_is_refused_with_its_place():
         (Optimizer, r"config\.model\.layers\[1\] is a type \(<class '.*Optimizer'>\)"),
         (Activation, r"config\.model\.layers\[1\] is a enum\.EnumType"),
         (b"bytes", r"config\.model\.layers\[1\] is a bytes \(b'bytes'\)"),
+        (Frame(), r"config\.model\.layers\[1\] is a .*Frame \(<"),
         (1j, r"config\.model\.layers\[1\] is a complex \(1j\)"),
         (threading.Lock(), r"config\.model\.layers\[1\] is a _thread\.lock"),
         (np.zeros(MAX_ARRAY_ELEMENTS + 1), r"config\.model\.layers\[1\] is a numpy\.ndarray of 10001 elements.*path"),
@@ -211,6 +226,7 @@ def test_an_interpolation_without_a_value_is_refused_with_its_place():
         "class",
         "enum class",
         "bytes",
+        "table",
         "complex",
         "lock",
         "array",

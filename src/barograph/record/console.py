@@ -69,6 +69,7 @@ class ConsoleCapture:
         self._on_error = on_error
         self._lock = threading.RLock()
         self._waiting: deque[tuple[str, str, int]] = deque()
+        self._broken: deque[Exception] = deque()
         self._draining = self._ending = False
         self._lines: dict[tuple[str, int], _Line] = {}
         self._file: AppendFile | None = None
@@ -85,6 +86,8 @@ class ConsoleCapture:
         if self._tees:
             return
         self._pid = os.getpid()
+        self._waiting.clear()
+        self._lines.clear()
         try:
             self._file = AppendFile(self.path)
             if _ends_in_a_torn_line(self.path):
@@ -110,6 +113,7 @@ class ConsoleCapture:
         with self._lock:
             self._ending = True
             self._drain()
+        self._report_broken()
 
     def collect(self, name: str, text: str) -> None:
         """Take a piece of output; whole lines are in the file when it returns. It never raises."""
@@ -119,6 +123,8 @@ class ConsoleCapture:
         self._waiting.append((name, text, threading.get_ident()))
         with self._lock:
             self._drain()
+        if self._broken:
+            self._report_broken()
 
     def report(self, error: Exception) -> None:
         """Keep a failure and tell ``on_error``."""
@@ -129,6 +135,15 @@ class ConsoleCapture:
             self._on_error(error)
         except Exception as second:  # noqa: BLE001 - whoever prints must not be hit by what the callback raises
             self.failures.append(f"the error callback raised {type(second).__name__}: {second}")
+
+    def _report_broken(self) -> None:
+        """Tell of a file that failed, without the lock: the callback may wait for a thread that prints."""
+        while not self._draining:  # whoever drains reports afterwards
+            try:
+                error = self._broken.popleft()
+            except IndexError:
+                return
+            self.report(error)
 
     def _drain(self) -> None:
         """Do what waits, unless this very thread is in the middle of that already and has only been interrupted."""
@@ -170,7 +185,7 @@ class ConsoleCapture:
             file.write(data.encode("utf-8", "backslashreplace"))
         except (OSError, FormatError) as error:
             self._close_file()
-            self.report(error)
+            self._broken.append(error)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None

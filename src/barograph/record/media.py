@@ -139,7 +139,7 @@ def histogram(values: Any, *, bins: int | Sequence[float] = 64) -> dict[str, Any
     """
     bins = bins.tolist() if hasattr(bins, "tolist") else bins
     finite, outside = ordered(dense(values, what="histogram"))
-    low, high = (float(finite[0]), float(finite[-1])) if len(finite) else (None, None)
+    low, high = (float(end) + 0.0 for end in (finite[0], finite[-1])) if len(finite) else (None, None)  # no -0.0
     is_list = isinstance(bins, Sequence) and not isinstance(bins, str)
     edges = _given_edges(bins) if is_list else _even_edges(low, high, bins)
     below = num_below(finite, edges)

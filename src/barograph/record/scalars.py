@@ -76,6 +76,7 @@ class ScalarLog:
             plan = self._plan
             if (
                 plan is not None
+                and type(metrics) is dict  # a defaultdict or Counter would answer for keys that it does not have
                 and len(metrics) == plan.width
                 and split == plan.split
                 and type(step) is int
@@ -84,15 +85,16 @@ class ScalarLog:
             ):
                 row = plan.pack_row(metrics, step)
                 if row is not None:
-                    written = self._write(plan.fd, row, plan.row_bytes)
-                    if written != plan.row_bytes:
+                    row_bytes = plan.row_bytes
+                    written = self._write(plan.fd, row, row_bytes)
+                    if written != row_bytes:
                         plan.stream.write(row, written)
                     self.next_step = step + 1
                     if started:
                         self.timings.add_short(perf_counter_ns() - started)
                     return
-        except (KeyError, TypeError):
-            pass  # another set of keys, or no mapping of names to numbers at all: the long way tells
+        except (KeyError, TypeError, ValueError):
+            pass  # another set of keys, or no names, numbers and step at all: the long way tells
         except OSError as error:
             self._guard.failed("metrics", error, lost=1)
             return
