@@ -13,6 +13,39 @@ from barograph.read.follow import Record, Rows
 START_T = 1_800_000_000.0
 
 
+FAST_BLOCK = """\
+================================================================================
+\N{MEMO} FAST LOG - Step 10
+================================================================================
+\N{MEMO} PROMPT:
+What is the capital of France?...
+
+\N{WHITE HEAVY CHECK MARK} GOLDEN (15 tokens):
+The capital of France is Paris...
+
+\N{ROBOT FACE} MODEL: [Skipped - fast log only]
+\N{CHART WITH DOWNWARDS TREND} LOSS ON THIS EXAMPLE: 0.3245
+================================================================================"""
+
+FULL_BLOCK = """\
+================================================================================
+\N{LEFT-POINTING MAGNIFYING GLASS} FULL EVAL - Step 200
+================================================================================
+\N{MEMO} PROMPT:
+What is the capital of France?...
+
+\N{WHITE HEAVY CHECK MARK} GOLDEN (15 tokens):
+The capital of France is Paris...
+
+\N{ROBOT FACE} MODEL (18 tokens):
+The capital of France is Paris, which is also the largest city...
+
+\N{WHITE HEAVY CHECK MARK} MATCH
+\N{CHART WITH DOWNWARDS TREND} LOSS ON THIS EXAMPLE: 0.2134
+\N{BAR CHART} Loss Comparison: Train=0.2134 | Val=0.2456 | Gap=+0.0322 \N{WHITE HEAVY CHECK MARK}
+================================================================================"""
+
+
 class FactMaker:
     """Makes facts of one run; ``seq`` goes on by itself."""
 
@@ -77,3 +110,9 @@ class FactMaker:
 def make():
     """A maker of facts."""
     return FactMaker()
+
+
+@pytest.fixture(scope="session")
+def documented():
+    """The blocks as the two-tier logging document prints them, its lost symbols put back."""
+    return {"fast": FAST_BLOCK, "full": FULL_BLOCK}

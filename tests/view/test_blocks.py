@@ -10,38 +10,6 @@ import pytest
 from barograph.facts.kinds import OnExample, parse
 from barograph.view.terminal.blocks import UNICODE, can_show_symbols, example_block, gap_mark, preview
 
-FAST_BLOCK = """\
-================================================================================
-\N{MEMO} FAST LOG - Step 10
-================================================================================
-\N{MEMO} PROMPT:
-What is the capital of France?...
-
-\N{WHITE HEAVY CHECK MARK} GOLDEN (15 tokens):
-The capital of France is Paris...
-
-\N{ROBOT FACE} MODEL: [Skipped - fast log only]
-\N{CHART WITH DOWNWARDS TREND} LOSS ON THIS EXAMPLE: 0.3245
-================================================================================"""
-
-FULL_BLOCK = """\
-================================================================================
-\N{LEFT-POINTING MAGNIFYING GLASS} FULL EVAL - Step 200
-================================================================================
-\N{MEMO} PROMPT:
-What is the capital of France?...
-
-\N{WHITE HEAVY CHECK MARK} GOLDEN (15 tokens):
-The capital of France is Paris...
-
-\N{ROBOT FACE} MODEL (18 tokens):
-The capital of France is Paris, which is also the largest city...
-
-\N{WHITE HEAVY CHECK MARK} MATCH
-\N{CHART WITH DOWNWARDS TREND} LOSS ON THIS EXAMPLE: 0.2134
-\N{BAR CHART} Loss Comparison: Train=0.2134 | Val=0.2456 | Gap=+0.0322 \N{WHITE HEAVY CHECK MARK}
-================================================================================"""
-
 
 @pytest.fixture
 def fast(make):
@@ -56,18 +24,18 @@ def full(make):
 
 
 @pytest.mark.spec("S1.3", "S1.4", "S1.5", "S1.6", "S1.21", "S1.22", "S1.23", "S1.24", "S1.25", "S1.28")
-def test_fast_block_is_the_documented_one(fast):
+def test_fast_block_is_the_documented_one(fast, documented):
     """Prompt, golden answer, token count and loss; that generation was skipped is said; no validation loss."""
-    assert example_block(fast()) == FAST_BLOCK
+    assert documented["fast"] == example_block(fast())
 
 
 @pytest.mark.spec(
     "S1.8", "S1.9", "S1.10", "S1.11", "S1.12", "S1.13", "S1.21", "S1.22", "S1.23", "S1.24", "S1.26", "S1.27",
     "S1.28", "S1.29",
 )  # fmt: skip
-def test_full_block_is_the_documented_one(full):
+def test_full_block_is_the_documented_one(full, documented):
     """Prompt, golden answer, output, match, loss, and validation loss with its gap to the train loss."""
-    assert example_block(full()) == FULL_BLOCK
+    assert documented["full"] == example_block(full())
 
 
 @pytest.mark.spec("S1.21")
@@ -84,10 +52,10 @@ def test_an_output_that_does_not_match_is_marked(full):
     assert "\n\N{CROSS MARK} NO MATCH\n" in example_block(full(matched=False))
 
 
-def test_blocks_in_ascii_keep_every_word(full):
+def test_blocks_in_ascii_keep_every_word(full, documented):
     """No symbol is left, marks become words in brackets, foreign letters are escaped."""
     block = example_block(full(prompt="Was hei\u00dft das?", matched=False), ascii_only=True)
-    expected = FULL_BLOCK.replace("What is the capital of France?", "Was hei\\xdft das?")
+    expected = documented["full"].replace("What is the capital of France?", "Was hei\\xdft das?")
     expected = expected.replace("\N{WHITE HEAVY CHECK MARK} MATCH", "[X] NO MATCH")
     expected = expected.replace("+0.0322 \N{WHITE HEAVY CHECK MARK}", "+0.0322 [OK]")
     for symbol in (UNICODE.fast, UNICODE.full, UNICODE.golden, UNICODE.model, UNICODE.loss, UNICODE.comparison):
@@ -169,6 +137,21 @@ def test_previews_are_cut_at_200_characters():
     assert preview("x" * 201) == "x" * 200 + "..."
     assert preview("x" * 200) == "x" * 200 + "..."
     assert preview("short") == "short..."
+
+
+@pytest.mark.spec("S1.23", "S1.24", "S1.26")
+def test_all_three_texts_of_a_block_are_cut_the_same_way(full):
+    """Prompt, golden answer and output show 200 characters, or as many as were asked for."""
+    texts = {"prompt": "p" * 300, "golden": "g" * 300, "output": "o" * 300}
+    block = example_block(full(**texts))
+    assert [letter * 200 + "..." for letter in "pgo"] == [block.split("\n")[index] for index in (4, 7, 10)]
+    shorter = example_block(full(**texts), preview_chars=7)
+    assert [shorter.split("\n")[index] for index in (4, 7, 10)] == ["ppppppp...", "ggggggg...", "ooooooo..."]
+
+
+def test_an_empty_output_is_an_output(full):
+    """A model that generated nothing is shown to have done so."""
+    assert "MODEL (0 tokens):\n...\n\n" in example_block(full(output="", output_tokens=0))
 
 
 def test_newlines_and_tabs_of_a_text_stay():

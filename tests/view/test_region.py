@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
+import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -167,11 +170,16 @@ def test_threads_do_not_tear_each_others_lines(terminal):
 
     drawer = threading.Thread(target=draw)
     workers = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
-    for thread in (drawer, *workers):
-        thread.start()
-    for thread in workers:
-        thread.join()
-    stop.set()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # as unlucky as threads can be
+    try:
+        for thread in (drawer, *workers):
+            thread.start()
+        for thread in workers:
+            thread.join()
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval_s)
     drawer.join()
     region.draw(["last"])
     shown = screen(terminal.getvalue())
@@ -203,7 +211,7 @@ def test_a_forked_child_prints_although_its_parent_holds_the_lock(tmp_path):
             region.draw(["never seen"])
             region.close()
             os._exit(0)
-        _, status = os.waitpid(child, 0)
+        status = _wait(child, timeout_s=10.0)
         release.set()
         holder.join()
         region.close()
@@ -211,3 +219,15 @@ def test_a_forked_child_prints_although_its_parent_holds_the_lock(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "\nfrom the child\nand more\n" in text
     assert "never seen" not in text
+
+
+def _wait(child, *, timeout_s):
+    """The child's status; one that hangs is killed, which its status tells."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]

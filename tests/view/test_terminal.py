@@ -66,12 +66,44 @@ print("end of the script")
 """
 
 
+# The same through the public names, with the numbers of the documented blocks.
+RECORDED = r"""
+import sys, time
+import barograph
+
+texts = {"prompt": "What is the capital of France?", "golden": "The capital of France is Paris", "golden_tokens": 15}
+output = "The capital of France is Paris, which is also the largest city"
+with barograph.init(project="view", name="paris", dir=sys.argv[1], total_steps=200) as run:
+    for step in range(1, 201):
+        time.sleep(0.01)
+        run.log({"loss": 0.2134}, step=step)
+        with run.tier(step) as tier:
+            if tier == "fast":
+                run.example(step=step, **texts, loss=0.3245)
+            elif tier == "full":
+                run.example(step=step, **texts, output=output, output_tokens=18, loss=0.2134, val_loss=0.2456)
+        if step == 105:
+            print("printed by the training script")
+            run.alert("look at this", "it is an alert", level="warning")
+            run.check("steps", expected=105, got=step)
+print("after the run")
+"""
+
+
 @pytest.fixture
 def script(tmp_path):
     """The command line of the loop above, without its two arguments."""
     path = tmp_path / "loop.py"
     path.write_text(SCRIPT, encoding="utf-8")
     return [sys.executable, str(path)]
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """The command line of the loop that records through the public names."""
+    path = tmp_path / "recorded.py"
+    path.write_text(RECORDED, encoding="utf-8")
+    return [sys.executable, str(path), str(tmp_path / "run")]
 
 
 def run_in_pipe(script, **environ):
@@ -201,6 +233,41 @@ def test_a_real_terminal_shows_blocks_above_a_bar_with_a_range(terminal, script,
     assert "Overwrite? [y/n] y\n" in history
     assert "\ndigits  " not in history
     assert "\n[##########] 100% step 400/400 loss 0.0025\nfinished after 2 s\n" in history
+
+
+@pytest.mark.spec("S1.2", "S1.7", "S1.21", "S1.22", "S1.25", "S1.29", "S2.21", "S2.38", "S3.14")
+def test_a_recorded_run_shows_the_documented_blocks_in_a_real_terminal(terminal, recorded, documented):
+    """From the recorder through the files to the terminal: word for word, with prints and alerts in between."""
+    terminal.start(recorded)
+    early = terminal.wait_for("paris  ", "step ", "/200", "FAST LOG - Step 30")
+    assert documented["fast"] in _trimmed(early)
+    terminal.wait_for("after the run")
+    history = _trimmed(terminal.screen(history=True))
+    assert documented["full"] in history
+    assert history.count("FAST LOG - Step") == 19
+    assert history.count("printed by the training script\n") == 1
+    assert "\n\N{WARNING SIGN}\ufe0f ALERT [warning] look at this: it is an alert\n" in history.replace(
+        "\u26a0 ", "\u26a0\ufe0f "
+    )
+    assert "\n\N{WHITE HEAVY CHECK MARK} check steps passed: expected 105, got 105\n" in history
+    assert "\nfinished after " in history
+    assert "\nparis  " not in history
+
+
+@pytest.mark.spec("S1.21", "S1.42", "S2.21", "S2.38")
+def test_a_recorded_run_shows_the_documented_blocks_in_a_pipe(recorded, documented):
+    """The same words, and not one control code."""
+    done = subprocess.run(
+        recorded, stdout=subprocess.PIPE, check=True, timeout=60, env={**os.environ, "PYTHONIOENCODING": "utf-8"}
+    )
+    assert b"\x1b" not in done.stdout
+    text = done.stdout.decode("utf-8")
+    assert documented["fast"] + "\n" in text
+    assert documented["full"] + "\n" in text
+    assert text.count("FAST LOG - Step") == 19
+    assert "ALERT [warning] look at this: it is an alert\n" in text
+    assert "check steps passed: expected 105, got 105\n" in text
+    assert "[##########] 100% step 200/200 loss 0.2134\nfinished after " in text
 
 
 def test_a_real_terminal_without_unicode_gets_the_ascii_form(terminal, script):

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, Final
 
 from barograph.facts.kinds import Event, OnEpochEnd, OnExample, OnPhaseEnd, OnStart, OnTrainEnd, Payload
+from barograph.facts.rows import HOST_SPLIT
 from barograph.read.follow import Fact, Record, Rows
 from barograph.watch.eta import Eta, EtaRange
 
 MAX_MARKS_PER_FEED: Final = 64
 SHOWN_METRICS: Final = 4
 NOT_METRICS: Final = frozenset({"step", "t", "epoch"})
-HOST_SPLIT: Final = "host"
 
 
 class RunState:
