@@ -28,19 +28,19 @@ class Split:
     """One part of the data.
 
     Attributes:
-        x_ND: standardised pixels.
-        y_N: classes, 0 to 9.
-        index_N: where each image stands in scikit-learn's set.
-        pixels_ND: the grey levels as they were scanned, 0 to 16.
+        x: standardised pixels, of shape (N, 64).
+        y: classes, 0 to 9.
+        index: where each image stands in scikit-learn's set.
+        pixels: the grey levels as they were scanned, 0 to 16, of shape (N, 64).
     """
 
-    x_ND: Floats
-    y_N: Ints
-    index_N: Ints
-    pixels_ND: Floats
+    x: Floats
+    y: Ints
+    index: Ints
+    pixels: Floats
 
     def __len__(self) -> int:
-        return len(self.y_N)
+        return len(self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,7 @@ def load_splits(*, split_seed: int) -> Digits:
     pixels_ND = source.data.astype(np.float32)
     y_N = source.target.astype(np.int64)
     everything = np.arange(len(y_N))
-    train, held_out = train_test_split(
-        everything, test_size=HELD_OUT_SHARE, stratify=y_N, random_state=split_seed
-    )
+    train, held_out = train_test_split(everything, test_size=HELD_OUT_SHARE, stratify=y_N, random_state=split_seed)
     val, test = train_test_split(held_out, test_size=0.5, stratify=y_N[held_out], random_state=split_seed)
     mean_D = pixels_ND[train].mean(axis=0)
     deviation_D = pixels_ND[train].std(axis=0)
@@ -72,7 +70,7 @@ def load_splits(*, split_seed: int) -> Digits:
     x_ND = (pixels_ND - mean_D) / deviation_D
 
     def part(index_N: Ints) -> Split:
-        return Split(x_ND=x_ND[index_N], y_N=y_N[index_N], index_N=index_N, pixels_ND=pixels_ND[index_N])
+        return Split(x=x_ND[index_N], y=y_N[index_N], index=index_N, pixels=pixels_ND[index_N])
 
     return Digits(train=part(train), val=part(val), test=part(test))
 

@@ -42,7 +42,8 @@ class Classifier:
 
     def predict(self, x_BD: Floats) -> Ints:
         """The most probable class of each image."""
-        return self.logits(x_BD).argmax(axis=1)
+        predicted_B: Ints = self.logits(x_BD).argmax(axis=1)
+        return predicted_B
 
     def loss(self, x_BD: Floats, y_B: Ints) -> float:
         """Mean cross-entropy."""
@@ -72,7 +73,7 @@ class Momentum:
     """SGD with momentum and weight decay (on weights, not on biases).
 
     Args:
-        params: changed in place by ``step``.
+        params: by name; ``step`` puts new values in the place of the old ones.
         momentum: share of the last update that is kept, 0 to 1.
         weight_decay: pulls weights towards 0.
     """
@@ -85,11 +86,10 @@ class Momentum:
 
     def step(self, gradients: Mapping[str, NDArray[np.floating]], *, lr: float) -> None:
         """Update the parameters once."""
-        for name, value in self._params.items():
-            decay = self._weight_decay * value if value.ndim > 1 else 0
-            self._velocity[name] *= self._momentum
-            self._velocity[name] += gradients[name] + decay
-            value -= lr * self._velocity[name]
+        for name, param in self._params.items():
+            decay = self._weight_decay * param if param.ndim > 1 else 0
+            self._velocity[name] = self._momentum * self._velocity[name] + gradients[name] + decay
+            self._params[name] = param - lr * self._velocity[name]
 
 
 def global_norm(gradients: Mapping[str, NDArray[np.floating]]) -> float:
@@ -110,4 +110,5 @@ def _normal(generator: np.random.Generator, rows: int, columns: int, *, gain: fl
 
 def _log_softmax(z_BC: NDArray[np.floating]) -> NDArray[np.floating]:
     z_BC = z_BC - z_BC.max(axis=1, keepdims=True)
-    return z_BC - np.log(np.exp(z_BC).sum(axis=1, keepdims=True))
+    log_p_BC: NDArray[np.floating] = z_BC - np.log(np.exp(z_BC).sum(axis=1, keepdims=True))
+    return log_p_BC
