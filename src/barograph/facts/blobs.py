@@ -6,13 +6,13 @@ Events refer to blobs by ``BlobRef``; a blob never changes after it is written.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from barograph.errors import FormatError
+from barograph.facts.descriptor import replace_file, temporary_path
 
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -46,20 +46,14 @@ def put_bytes(directory: Path, data: bytes, *, media_type: str = "application/oc
     path = blob_path(directory, digest)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, data)
     return BlobRef(sha256=digest, size_bytes=len(data), media_type=media_type)
 
 
 def put_file(directory: Path, source: Path, *, media_type: str = "application/octet-stream") -> BlobRef:
     """Store a copy of a file without reading it whole into memory."""
     directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".incoming.{os.getpid()}.tmp"
+    temporary = temporary_path(directory / "incoming")
     hasher, size = hashlib.sha256(), 0
     try:
         with source.open("rb") as reading, temporary.open("wb") as writing:

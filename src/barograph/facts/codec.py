@@ -33,6 +33,8 @@ def _refuse(value: object) -> object:
     raise _NotPlainError(type(value).__name__)
 
 
+_MAX_DIGITS: Final = 18
+
 _encoder = msgspec.json.Encoder(enc_hook=_refuse)
 _decoder = msgspec.json.Decoder()
 
@@ -46,7 +48,7 @@ def encode(record: Mapping[str, Any]) -> bytes:
         record: JSON data; numpy and torch values are converted by ``.item()`` / ``.tolist()``.
 
     Raises:
-        TypeError: a value has no JSON form; the message names its place.
+        TypeError: a value has no JSON form (the message names its place), or the record holds itself.
         ValueError: the record has a key named ``nonfinite``.
 
     >>> encode({"loss": float("nan"), "lr": 0.1})
@@ -56,11 +58,13 @@ def encode(record: Mapping[str, Any]) -> bytes:
         raise ValueError(f"the key {NONFINITE!r} is reserved for non-finite numbers; rename it")
     try:
         line = _dump(record)
-    except _NotPlainError:
+    except (_NotPlainError, RecursionError):
         record = plain(record)
         line = _dump(record)
     if b"null" in line:
-        marks = _find_marks(record)
+        marks = _find_marks(
+            msgspec.to_builtins(record, str_keys=True)
+        )  # sets, structs and dataclasses as the encoder sees them
         if marks:
             line = _dump({**record, NONFINITE: marks})
     return line
@@ -79,7 +83,7 @@ def decode(line: bytes | bytearray | memoryview) -> dict[str, Any]:
     """
     try:
         record = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         record = _decode_foreign(bytes(line))
     if not isinstance(record, dict):
         raise FormatError(f"expected a JSON object, found {type(record).__name__}: {bytes(line)[:80]!r}")
@@ -94,12 +98,19 @@ def plain(value: Any, path: str = "") -> Any:
     Raises:
         TypeError: naming the place and the type of what cannot be converted.
     """
+    try:
+        return _plain(value, path)
+    except RecursionError:
+        raise TypeError(f"{path or 'the record'} is nested too deeply, or holds itself; pass flat data") from None
+
+
+def _plain(value: Any, path: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
+        return {str(key): _plain(item, f"{path}.{key}" if path else str(key)) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return plain(sorted(value, key=repr), path)
+        return _plain(sorted(value, key=repr), path)
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     return _plain_leaf(value, path)
 
 
@@ -107,14 +118,14 @@ def _plain_leaf(value: Any, path: str) -> Any:
     if value is None or type(value) in (str, bool, int, float):
         return value
     if isinstance(value, msgspec.Struct):
-        return plain(msgspec.structs.asdict(value), path)
+        return _plain(msgspec.structs.asdict(value), path)
     if hasattr(value, "__fspath__"):
         return str(value)
     for method in ("tolist", "item", "isoformat"):  # numpy, torch; scalars of other libraries; dates
         convert = None if isinstance(value, type) else getattr(value, method, None)
         converted = value if convert is None else convert()
         if type(converted) is not type(value):
-            return plain(converted, path)
+            return _plain(converted, path)
     for kind in (str, int, float):  # subclasses, as StrEnum and IntEnum
         if isinstance(value, kind):
             return kind(value)
@@ -146,20 +157,12 @@ def _mark(value: float) -> str | None:
     return sign + ("nan" if math.isnan(value) else "inf")
 
 
-def _children(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return value.items()
-    if isinstance(value, (list, tuple)):
-        return enumerate(value)
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value).items()
-    return ()
-
-
 def _find_marks(value: Any) -> dict[str, Any]:
     """Mirror the shape of ``value``, keeping only its non-finite numbers, as names."""
     marks: dict[str, Any] = {}
-    for key, item in _children(value):
+    if not isinstance(value, (dict, list, tuple)):
+        return marks
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         found = _mark(item) if isinstance(item, float) else _find_marks(item)
         if found:
             marks[str(key)] = found
@@ -179,12 +182,12 @@ def _restore(value: Any, marks: dict[str, Any]) -> None:
     for key, mark in marks.items():
         place: Any = key
         if isinstance(value, list):
-            if not key.isdecimal() or int(key) >= len(value):
+            if not key.isdecimal() or len(key) > _MAX_DIGITS or int(key) >= len(value):
                 continue
             place = int(key)
         elif not isinstance(value, dict) or key not in value:
             continue
         if isinstance(mark, dict):
             _restore(value[place], mark)
-        elif value[place] is None and mark in _MARKS:
+        elif value[place] is None and isinstance(mark, str) and mark in _MARKS:
             value[place] = _MARKS[mark]

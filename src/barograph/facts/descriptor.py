@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,15 @@ from barograph.errors import FormatError
 
 WriteCall = Callable[[int, bytes, int], int]
 
-MAX_WRITE_BYTES: Final = 2**31 - 1
+QUICK_BYTES: Final = 1 << 16
+"""Larger writes take so long that other threads should run meanwhile."""
 
 
 def _find_write() -> WriteCall:
     if sys.platform == "win32":  # pragma: no cover - PyDLL(None) exists on POSIX only
         return lambda fd, data, _size: os.write(fd, data)
     # No argtypes (converting through them costs 0.5 us): the size travels as a C int, which the calling
-    # conventions of x86-64 and AArch64 extend to the register; MAX_WRITE_BYTES keeps it in range.
+    # conventions of x86-64 and AArch64 extend to the register; QUICK_BYTES keeps it in range.
     call: WriteCall = ctypes.PyDLL(None).write
     return call
 
@@ -60,7 +62,7 @@ class AppendFile:
         if self.broken is not None:
             raise FormatError(self.broken)
         size = len(data)
-        written = WRITE(self.fd, data, size) if size <= MAX_WRITE_BYTES else 0
+        written = WRITE(self.fd, data, size) if size <= QUICK_BYTES else 0
         if written == size:
             self.size_bytes += size
         else:
@@ -121,9 +123,14 @@ def keep_cut(path: Path, start: int) -> int:
     return len(tail)
 
 
+def temporary_path(path: Path) -> Path:
+    """A name beside ``path`` that no other thread or process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+
+
 def replace_file(path: Path, data: bytes) -> None:
     """Write ``path`` as a whole, atomically: readers see the old bytes or the new ones, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -109,9 +109,10 @@ def to_event(record: dict[str, Any], *, fallback_seq: int = -1) -> Event:
     """Make an event of a decoded line, lifting older and foreign schemas."""
     record = lift_event(record)
     payload = {key: value for key, value in record.items() if key not in EVENT_RESERVED}
+    seq = record.get("seq")
     return Event(
         moment=record["moment"],
-        seq=record.get("seq", fallback_seq),
+        seq=seq if isinstance(seq, int) else fallback_seq,
         t=record["t"],
         payload=payload,
         schema_version=record["schema_version"],

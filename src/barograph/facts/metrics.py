@@ -112,8 +112,11 @@ class MetricsLog:
                 self._plans[lane, split, keys] = plan
             return plan
 
-    def append(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> None:
+    def append(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> Plan | None:
         """Record one call's metrics where they belong; it is on disk when this returns.
+
+        Returns:
+            The plan by which this thread may write further records of these keys; None when there is no stream.
 
         Raises:
             OSError: nothing of the record is on disk.
@@ -126,6 +129,7 @@ class MetricsLog:
             else:
                 columns = plan.stream.header.columns[1:-1]
                 plan.stream.append((step, *(values[name] for name in columns), t))
+        return plan
 
     def _append_overflow(self, values: Mapping[str, Number], *, step: Number, split: str, t: float) -> None:
         if self._overflow is None:

@@ -18,7 +18,15 @@ def _from_unversioned(record: dict[str, Any]) -> dict[str, Any]:
     """Version 0: facts-first studies that wrote ``moment`` (or ``event``) and ``timestamp``, without numbers."""
     moment = record.pop("event", "custom") if "moment" not in record else record["moment"]
     t = record.pop("timestamp", 0.0) if "t" not in record else record["t"]
-    return {**record, "moment": str(moment), "t": float(t) if isinstance(t, (int, float)) else 0.0}
+    return {**record, "moment": str(moment), "t": float(t) if _is_number(t) else 0.0}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_event(record: dict[str, Any]) -> bool:
+    return isinstance(record.get("moment"), str) and _is_number(record.get("t"))
 
 
 LIFTS: Final[dict[int, Lift]] = {0: _from_unversioned}
@@ -30,8 +38,8 @@ def lift_event(record: dict[str, Any]) -> dict[str, Any]:
     >>> lift_event({"event": "on_start", "timestamp": 5})
     {'moment': 'on_start', 't': 5.0, 'schema_version': 1}
     """
-    version = record.get("schema_version", 0)
-    if not isinstance(version, int) or "moment" not in record or "t" not in record:
+    version = record.get("schema_version")
+    if not _is_event(record) or not isinstance(version, int) or version < 0:
         version = 0
     while version < SCHEMA_VERSION:
         record = {**LIFTS[version](dict(record)), "schema_version": version + 1}

@@ -62,4 +62,5 @@ def _compiled(num_columns: int) -> CodeType:
 
 
 def _is_exact(value: object) -> bool:
-    return type(value) is float or (type(value) is int and not value >> EXACT_BITS)
+    """Floats, ``numpy.float64`` among them, and ints within the range; a bool takes the way that checks."""
+    return isinstance(value, float) or (type(value) is int and not value >> EXACT_BITS)

@@ -88,8 +88,8 @@ def read_header(path: Path) -> StreamHeader | None:
         FormatError: the file is no rows file, or of a newer format.
     """
     with path.open("rb") as file:
-        line = file.readline(HEADER_BLOCK << 8)
-    if not line.endswith(b"\n"):
+        line = file.readline()  # of any length: a thousand columns with long names fill a megabyte
+    if not line.endswith(b"\n") and line[:1] in (b"", b"{") and b"\0" not in line:
         return None
     try:
         header = msgspec.json.decode(line, type=StreamHeader)
@@ -162,9 +162,13 @@ def repair_rows(path: Path) -> int:
     """Cut a rows file to its last whole row; the cut bytes are kept beside it.
 
     Returns:
-        Number of bytes cut. A file whose header is not whole is cut to nothing.
+        Number of bytes cut. A file whose header is not whole is cut to nothing; one whose header is damaged is left
+        as it is, because nobody knows how long its rows are.
     """
-    header = read_header(path)
+    try:
+        header = read_header(path)
+    except FormatError:
+        return 0
     size = path.stat().st_size
     end = 0 if header is None else size - (size - header.header_bytes) % header.row_bytes
     return keep_cut(path, end) if end < size else 0
@@ -173,8 +177,8 @@ def repair_rows(path: Path) -> int:
 def scan_rows(path: Path, header: StreamHeader, offset: int = 0, *, limit: int = SCAN_BYTES) -> RowScan:
     """Read the whole rows from byte ``offset`` on (0: the first row), about ``limit`` bytes of them.
 
-    A row of zero bytes alone is what a power cut leaves where data had not reached the device (no row has
-    ``t == 0``); it is skipped and counted.
+    A row with ``t == 0`` ends in the zero bytes that a power cut leaves where data had not reached the device (no
+    recorded row has that time); its numbers cannot be told from zeros, so it is skipped and counted.
     """
     offset = max(offset, header.header_bytes)
     with path.open("rb") as file:
@@ -184,21 +188,17 @@ def scan_rows(path: Path, header: StreamHeader, offset: int = 0, *, limit: int =
     unpack = struct.Struct(f"<{len(header.columns)}d").iter_unpack
     scan = RowScan(rows=list(unpack(data[:whole])), offset=offset + whole, damage=[])
     if scan.rows and not all(row[-1] for row in scan.rows):
-        _drop_holes(path, header, data, offset, scan)
+        _drop_holes(path, header, offset, scan)
     return scan
 
 
-def _drop_holes(path: Path, header: StreamHeader, data: bytes, offset: int, scan: RowScan) -> None:
-    size, kept = header.row_bytes, []
+def _drop_holes(path: Path, header: StreamHeader, offset: int, scan: RowScan) -> None:
+    size = header.row_bytes
     for index, row in enumerate(scan.rows):
-        start = index * size
-        if any(data[start : start + size]):
-            kept.append(row)
-        else:
-            scan.damage.append(
-                Damage(path=str(path), offset=offset + start, size_bytes=size, reason="a row of zero bytes")
-            )
-    scan.rows = kept
+        if not row[-1]:
+            reason = "a row of zero bytes" if not any(row) else "a row that ends in zero bytes"
+            scan.damage.append(Damage(path=str(path), offset=offset + index * size, size_bytes=size, reason=reason))
+    scan.rows = [row for row in scan.rows if row[-1]]
 
 
 def iterate_rows(path: Path, header: StreamHeader | None = None) -> Iterator[Row]:

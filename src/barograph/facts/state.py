@@ -10,16 +10,19 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from barograph.errors import FormatError
 from barograph.facts.codec import decode, encode
 from barograph.facts.descriptor import replace_file
 
 HEARTBEAT_S: Final = 5.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _START_FIELD: Final = 19  # of /proc/PID/stat, counted after the closing parenthesis of the name
+
+R = TypeVar("R")
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,11 +142,12 @@ def write_process(path: Path, record: ProcessRecord) -> None:
 
 
 def read_process(path: Path) -> ProcessRecord | None:
-    """Read ``process.json``; None when there is none."""
-    try:
-        return msgspec.convert(decode(path.read_bytes()), ProcessRecord, strict=False)
-    except FileNotFoundError:
-        return None
+    """Read ``process.json``; None when there is none.
+
+    Raises:
+        FormatError: the file holds no such record.
+    """
+    return _read(path, ProcessRecord)
 
 
 def write_exit(path: Path, record: ExitRecord) -> None:
@@ -152,8 +156,18 @@ def write_exit(path: Path, record: ExitRecord) -> None:
 
 
 def read_exit(path: Path) -> ExitRecord | None:
-    """Read ``exit.json``; None when there is none."""
+    """Read ``exit.json``; None when there is none.
+
+    Raises:
+        FormatError: the file holds no such record.
+    """
+    return _read(path, ExitRecord)
+
+
+def _read(path: Path, kind: type[R]) -> R | None:
     try:
-        return msgspec.convert(decode(path.read_bytes()), ExitRecord, strict=False)
+        return msgspec.convert(decode(path.read_bytes()), kind, strict=False)
     except FileNotFoundError:
         return None
+    except msgspec.ValidationError as error:
+        raise FormatError(f"{path}: {error}; restore the file from a copy, or remove it") from None

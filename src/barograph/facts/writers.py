@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from barograph.facts.log import repair_text
 from barograph.facts.rundir import RunDir
 
 _HEAD: Final = ("schema_version", "seq", "t", "moment")
+_csv_lock = threading.Lock()
 
 
 def ensure_facts_dir(run_dir: str | os.PathLike[str]) -> Path:
@@ -80,18 +82,32 @@ def append_scalars_csv(
     row = {"epoch": str(epoch)} | {key: _cell(key, value) for key, value in named.items() if value is not None}
     ensure_facts_dir(run_dir)
     path = RunDir(Path(run_dir)).scalars_csv
+    with _csv_lock:
+        _append_row(path, row)
+    return path
+
+
+def _append_row(path: Path, row: dict[str, str]) -> None:
     repair_text(path)
     columns = _read_columns(path)
     fresh = [key for key in row if key not in columns]
     if fresh:
         _write_wider(path, columns + fresh, row)
-    else:
-        file = AppendFile(path)
-        try:
-            file.write(_csv_line([row.get(column, "") for column in columns]))
-        finally:
-            file.close()
-    return path
+        return
+    file = AppendFile(path)
+    try:
+        file.write(_csv_line([row.get(column, "") for column in columns]))
+    finally:
+        file.close()
+
+
+def _renew_lock() -> None:
+    """Another thread may have held the lock at the fork; in the child nobody would ever release it."""
+    global _csv_lock  # noqa: PLW0603 - one lock per process
+    _csv_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _cell(name: str, value: Any) -> str:

@@ -15,8 +15,8 @@ import msgspec
 from barograph.errors import FormatError
 from barograph.facts.events import to_event
 from barograph.facts.kinds import Event
-from barograph.facts.log import Damage, scan_text
-from barograph.facts.rows import Row, StreamHeader, read_header, scan_rows
+from barograph.facts.log import Damage, TextScan, scan_text
+from barograph.facts.rows import Row, RowScan, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import RunDir, rank_of
 
 _RECORD_KEYS = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
@@ -47,7 +47,7 @@ class Consumer(Protocol):
     """What is done with facts: the terminal, the text log, ``scalars.csv``, the judge of criteria."""
 
     def feed(self, facts: Sequence[Fact]) -> None:
-        """Take the next facts, in order."""
+        """Take the next facts, in order; none, now and then, when time has passed without one."""
 
     def close(self) -> None:
         """No more facts will come."""
@@ -94,19 +94,26 @@ class Follower:
         return paths if self._rank is None else [path for path in paths if rank_of(path.name) == self._rank]
 
     def _poll_text(self, path: Path) -> list[dict[str, Any]]:
-        scan = scan_text(path, self._offsets.get(path, 0))
-        self._offsets[path] = scan.offset
-        self.damage += scan.damage
-        return scan.records
+        while True:
+            scan = scan_text(path, self._offsets.get(path, 0))
+            if not self._has_moved(path, scan) or scan.records:
+                return scan.records
 
     def _poll_rows(self, path: Path) -> list[Fact]:
         header = self._headers.get(path) or self._read_header(path)
         if header is None:
             return []
-        scan = scan_rows(path, header, self._offsets.get(path, 0))
+        while True:
+            scan = scan_rows(path, header, self._offsets.get(path, 0))
+            if not self._has_moved(path, scan) or scan.rows:
+                return [Rows(header=header, rows=scan.rows)] if scan.rows else []
+
+    def _has_moved(self, path: Path, scan: TextScan | RowScan) -> bool:
+        """Note where a scan ended. One that moved and found nothing met damage only: there may be facts behind it."""
+        before = self._offsets.get(path, 0)
         self._offsets[path] = scan.offset
         self.damage += scan.damage
-        return [Rows(header=header, rows=scan.rows)] if scan.rows else []
+        return scan.offset > before
 
     def _read_header(self, path: Path) -> StreamHeader | None:
         if path in self._refused:

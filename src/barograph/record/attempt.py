@@ -6,7 +6,9 @@ that cannot be written costs facts (counted), never training.
 
 from __future__ import annotations
 
+import heapq
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -71,6 +73,7 @@ class Attempt:
         self.flight = FlightRecorder(clock=clock)
         self.companion_cpu_s: Callable[[], float] = lambda: 0.0
         self._events: EventLog | None = None
+        self._opening = threading.RLock()
         self._num_dumps = 0
         self._started_ns = time.perf_counter_ns()
 
@@ -81,11 +84,16 @@ class Attempt:
         Raises:
             OSError: it cannot be opened.
         """
-        if self._events is None:
-            path = self.directory.events(self.rank, self.pid if self.is_fork else None)
-            self.directory.ensure_facts()
-            self._events = EventLog(path, clock=self.clock)
-        return self._events
+        log = self._events
+        if log is None:
+            with self._opening:  # two threads at once would give two logs the same numbers
+                log = self._events = self._events or self._open_events()
+        return log
+
+    def _open_events(self) -> EventLog:
+        self.directory.ensure_facts()
+        path = self.directory.events(self.rank, self.pid if self.is_fork else None)
+        return EventLog(path, clock=self.clock)
 
     def record(self, moment: str, payload: Mapping[str, Any]) -> Event | None:
         """Record an event; None when it could not be written (which the ledger counts).
@@ -116,13 +124,14 @@ class Attempt:
 
     def recent(self, name: str, count: int, *, split: str = "train") -> list[float]:
         """The last ``count`` recorded values of a metric, oldest first; read from the run's own files."""
-        found: list[tuple[float, float]] = []
+        tails: list[list[tuple[float, float]]] = []
         for (_lane, stream_split, keys), stream in list(self.metrics.streams.items()):
             if stream_split == split and name in keys:
                 place = stream.header.columns.index(name)
                 rows = tail_rows(stream.file.path, stream.header, count)
-                found += [(row[-1], row[place]) for row in rows]
-        return [value for _, value in sorted(found, key=lambda pair: pair[0])[-count:]]
+                tails.append([(row[-1], row[place]) for row in rows])
+        # Merged by time, each stream in its own order: a clock that jumps back makes no row of a stream older.
+        return [value for _t, value in heapq.merge(*tails, key=lambda pair: pair[0])][-count:]
 
     def last_facts(self) -> dict[str, Any]:
         """The newest row of each stream and the number of the newest event, for a crash record."""
@@ -203,6 +212,7 @@ class Attempt:
         """Give the child files of its own: one writer per file. Its inherited locks may be held for ever."""
         self.is_fork, self.pid = True, os.getpid()
         self.guard.renew_lock()
+        self._opening = threading.RLock()
         old_metrics, old_events = self.metrics, self._events
         self._events = None
         self.metrics = MetricsLog(

@@ -22,6 +22,8 @@ from barograph.errors import FormatError
 from barograph.facts.descriptor import AppendFile
 
 MAX_LINE_CHARACTERS: Final = 64 * 1024
+MAX_PART_CHARACTERS: Final = 4096
+MAX_PARTS: Final = 64
 CONTINUES: Final = " [continues]"
 CONTINUED: Final = "[continued] "
 _ESCAPES: Final = re.compile(
@@ -68,7 +70,8 @@ class ConsoleCapture:
         self._clock = clock
         self._on_error = on_error
         self._lock = threading.RLock()
-        self._waiting: deque[tuple[str, str, int]] = deque()
+        self._parts: dict[tuple[str, int], list[str]] = {}
+        self._waiting: deque[tuple[str, int]] = deque()
         self._broken: deque[Exception] = deque()
         self._draining = self._ending = False
         self._lines: dict[tuple[str, int], _Line] = {}
@@ -86,8 +89,8 @@ class ConsoleCapture:
         if self._tees:
             return
         self._pid = os.getpid()
+        self._parts, self._lines = {}, {}
         self._waiting.clear()
-        self._lines.clear()
         try:
             self._file = AppendFile(self.path)
             if _ends_in_a_torn_line(self.path):
@@ -119,8 +122,14 @@ class ConsoleCapture:
         """Take a piece of output; whole lines are in the file when it returns. It never raises."""
         if self._file is None or os.getpid() != self._pid:
             return
-        # A signal handler or finaliser may print while this thread is at work below: its text waits its turn.
-        self._waiting.append((name, text, threading.get_ident()))
+        key = name, threading.get_ident()
+        parts = self._parts.get(key)
+        if parts is None:
+            parts = self._parts.setdefault(key, [])
+        parts.append(text)
+        if not ("\n" in text or "\r" in text or len(text) > MAX_PART_CHARACTERS or len(parts) > MAX_PARTS):
+            return  # `print` writes a line in many parts, and only the last one is worth a lock
+        self._waiting.append(key)
         with self._lock:
             self._drain()
         if self._broken:
@@ -146,13 +155,13 @@ class ConsoleCapture:
             self.report(error)
 
     def _drain(self) -> None:
-        """Do what waits, unless this very thread is in the middle of that already and has only been interrupted."""
+        """Take what waits, unless this very thread is at it already: a signal handler that prints waits its turn."""
         if self._draining:
             return
         self._draining = True
         try:
             while self._waiting:
-                self._take(*self._waiting.popleft())
+                self._take(self._waiting.popleft())
             if self._ending:
                 self._end()
         finally:
@@ -160,20 +169,23 @@ class ConsoleCapture:
 
     def _end(self) -> None:
         """Write what is unfinished and close the file."""
+        for key in list(self._parts):
+            self._take(key)
         unfinished, self._lines = self._lines, {}
         for (name, _thread), line in unfinished.items():
             self._write(name, line.flush())
         self._close_file()
         self._ending = False
 
-    def _take(self, name: str, text: str, thread: int) -> None:
-        line = self._lines.get((name, thread)) or _Line()
-        whole = line.feed(text)
+    def _take(self, key: tuple[str, int]) -> None:
+        parts = self._parts.get(key, [])
+        taken = parts[:]
+        del parts[: len(taken)]  # an interruption may have added more meanwhile
+        line = self._lines.setdefault(key, _Line())
+        whole = line.feed("".join(taken))
         if line.is_empty:
-            self._lines.pop((name, thread), None)
-        else:
-            self._lines[name, thread] = line
-        self._write(name, whole)
+            del self._lines[key]
+        self._write(key[0], whole)
 
     def _write(self, name: str, lines: list[str]) -> None:
         file = self._file
@@ -230,12 +242,13 @@ class Tee:
     ) -> None:
         self.original.__exit__(kind, error, traceback)
 
-    def write(self, text: str) -> int:
+    def write(self, text: Any) -> int:
         """Write as the original does, and raise what it raises; what is collected is whole either way."""
-        if getattr(self._in_route, "active", False) or not isinstance(text, str):
-            return self.original.write(text)  # what a route prints was collected before; other types are refused here
+        is_ours = isinstance(text, str) and (self.route is None or not getattr(self._in_route, "active", False))
+        if not is_ours:
+            return self.original.write(text)  # it refuses other types; what a route prints was collected before
         try:
-            return self._write_routed(text)
+            return self.original.write(text) if self.route is None else self._write_routed(text)
         finally:
             capture = self.capture
             if capture is not None:

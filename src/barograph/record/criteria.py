@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
+from barograph.facts.rows import HOST_SPLIT
 from barograph.record.criterion import Criterion, parse_criterion
 from barograph.record.criterion_values import Point, Values
 
@@ -78,7 +79,8 @@ class CriteriaJudge:
     def _feed_rows(self, fact: Any) -> None:
         header = fact.header
         columns: list[str] = header.columns
-        self._note_names(columns[1:-1])
+        if header.split != HOST_SPLIT:  # judged when named, but no suggestion for a misspelt loss
+            self._note_names(columns[1:-1])
         epoch_at = columns.index("epoch") if "epoch" in columns else None
         for case in self._metrics:
             if case.criterion.name not in columns:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from barograph.errors import MisuseError
 from barograph.facts.kinds import OnExample
-from barograph.record.match import compare_texts, decide
+from barograph.record.arguments import whole_or_none
+from barograph.record.cadence import Tier
+from barograph.record.match import MATCH_KINDS, compare_texts, decide
 from barograph.record.values import plain_number
 
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 TRAIN_WINDOW: Final = 50
 """How many of the newest recorded training losses the gap's training side is the mean of, at most."""
 
@@ -45,11 +48,15 @@ def build_example(
         match: which notion of match decides: ``exact``, ``normalised`` or ``contains``.
 
     Raises:
-        MisuseError: a text is no string, or a fast log has what the fast tier skips.
+        MisuseError: a text is no string, a count is no integer, the tier or the notion of match is unknown, or a
+            fast log has what the fast tier skips.
     """
     for name, text in (("prompt", prompt), ("golden", golden), ("output", output)):
         if not isinstance(text, str) and not (name == "output" and text is None):
             raise MisuseError(f"run.example: {name} must be a string, not {type(text).__name__}; decode it first")
+    for kind, value, known in (("tier", tier, TIERS), ("match", match, MATCH_KINDS)):
+        if value not in known:
+            raise MisuseError(f"run.example: {kind}={value!r} is none of {', '.join(known)}; choose one")
     if tier == "fast" and (output is not None or val_loss is not None):
         given = "output" if output is not None else "val_loss"
         raise MisuseError(
@@ -66,9 +73,9 @@ def build_example(
         golden=golden,
         output=output,
         example_id=example_id,
-        prompt_tokens=tokens[0],
-        golden_tokens=tokens[1],
-        output_tokens=tokens[2],
+        prompt_tokens=whole_or_none(tokens[0], what="prompt_tokens", least=0),
+        golden_tokens=whole_or_none(tokens[1], what="golden_tokens", least=0),
+        output_tokens=whole_or_none(tokens[2], what="output_tokens", least=0),
         example_loss=None if loss is None else float(plain_number("loss", loss)),
         val_loss=held_out,
         train_loss_window_mean=train,

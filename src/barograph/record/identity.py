@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from barograph.errors import MisuseError
+from barograph.record.arguments import whole_or_none
+
+_LABELS: Final = ("project", "group")
+_FREE_TEXTS: Final = ("notes", "hypothesis")
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +28,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         tier: ``quick`` or ``full`` for a de-risking run and the real one.
         hypothesis: what the run is to show.
         success: the criteria by which it will be judged, stated before it starts.
+
+    Raises:
+        MisuseError: a field has a value of another type, or a label has control characters.
     """
 
     run_id: str
@@ -34,6 +43,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     tier: str | None = None
     hypothesis: str | None = None
     success: list[str] = []
+
+    def __post_init__(self) -> None:
+        for field in (*_LABELS, *_FREE_TEXTS):
+            text = getattr(self, field)
+            if text is not None and not isinstance(text, str):
+                raise MisuseError(f"{field} must be a text, not {type(text).__name__} {text!r:.80}; use str()")
+            if text and field in _LABELS and not text.isprintable():
+                raise MisuseError(f"{field} {text!r:.80} has control characters; use printable ones")
+        msgspec.structs.force_setattr(self, "seed", whole_or_none(self.seed, what="seed"))
 
     def as_dict(self) -> dict[str, Any]:
         """The identity as JSON data."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,11 +14,20 @@ from barograph.facts.blobs import BlobRef, put_bytes, put_file
 from barograph.facts.codec import encode, plain
 from barograph.facts.kinds import Event
 from barograph.facts.rundir import check_name, figure_name, make_dir
+from barograph.record.arguments import whole
 from barograph.record.attempt import Attempt
+from barograph.record.values import check_step
+
+EXTENSIONS: Final = ("png", "webp", "svg")
+AUDIO_TYPES: Final = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
 
 
 class MediaCalls:
-    """Calls of ``Run`` that store something big; mixed into it, not used alone."""
+    """Calls of ``Run`` that store something big; mixed into it, not used alone.
+
+    What cannot be recorded by its nature is misuse and raises at once. What fails on the way, such as a figure that
+    cannot be drawn, is reported and counted, and training goes on.
+    """
 
     def _open(self) -> Attempt:
         raise AssertionError("Run says which attempt is open")
@@ -28,12 +37,22 @@ class MediaCalls:
         blob = msgspec.structs.asdict(ref)
         return self._open().record("custom", {"kind": kind, "name": name, **known, "blob": blob})
 
-    def _store_bytes(self, kind: str, name: str, data: bytes, media_type: str, **about: Any) -> Event | None:
+    def _store_bytes(self, kind: str, name: str, make: Callable[[], tuple[bytes, str]], **about: Any) -> Event | None:
+        """Store what ``make`` returns, bytes and their media type, and record it."""
         attempt = self._open()
+        name = check_name(name, what=kind)
+        if about.get("step") is not None:
+            about["step"] = check_step(about["step"])
         with attempt.guard.boundary(kind, lost=1):
+            data, media_type = make()
             ref = put_bytes(attempt.directory.blobs, data, media_type=media_type)
             return self._store(kind, name, ref, **about)
         return None
+
+    def _record_data(self, kind: str, name: str, step: float | None, **data: Any) -> Event | None:
+        """Record something small in the event itself."""
+        about = {} if step is None else {"step": check_step(step)}
+        return self._open().record("custom", {"kind": kind, "name": check_name(name, what=kind), **about, **data})
 
     def image(self, name: str, image: Any, *, step: float | None = None, caption: str | None = None) -> Event | None:
         """Record an image.
@@ -44,11 +63,15 @@ class MediaCalls:
                 matplotlib figure; bytes or the path of an image file.
             step: training step.
             caption: free text.
+
+        Raises:
+            MisuseError: it is no image, or there is no such file.
         """
         from barograph.record.media import image_bytes  # noqa: PLC0415 - runs without images do not load it
 
-        data, media_type = image_bytes(image)
-        return self._store_bytes("image", check_name(name, what="image"), data, media_type, step=step, caption=caption)
+        if isinstance(image, (str, os.PathLike)):
+            image = existing_file(image, what=f"image {name!r}")
+        return self._store_bytes("image", name, lambda: image_bytes(image), step=step, caption=caption)
 
     def audio(self, name: str, samples: Any, *, rate_hz: int, step: float | None = None) -> Event | None:
         """Record sound.
@@ -58,12 +81,20 @@ class MediaCalls:
             samples: floats in [-1, 1], of shape (N,) or (N, channels); or the path of an audio file.
             rate_hz: samples per second.
             step: training step.
+
+        Raises:
+            MisuseError: it is no sound, or there is no such file.
         """
         from barograph.record.media import wav_bytes  # noqa: PLC0415 - the same
 
-        data = Path(samples).read_bytes() if isinstance(samples, (str, os.PathLike)) else wav_bytes(samples, rate_hz)
-        name = check_name(name, what="audio")
-        return self._store_bytes("audio", name, data, "audio/wav", step=step, rate_hz=rate_hz)
+        def make() -> tuple[bytes, str]:
+            if path is None:
+                return wav_bytes(samples, rate_hz), "audio/wav"
+            return path.read_bytes(), AUDIO_TYPES.get(path.suffix.lower(), "application/octet-stream")
+
+        is_path = isinstance(samples, (str, os.PathLike))
+        path = existing_file(samples, what=f"audio {name!r}") if is_path else None
+        return self._store_bytes("audio", name, make, step=step, rate_hz=rate_hz)
 
     def histogram(
         self, name: str, values: Any, *, bins: int | Sequence[float] = 64, step: float | None = None
@@ -78,10 +109,10 @@ class MediaCalls:
         """
         from barograph.record.media import histogram  # noqa: PLC0415 - the same
 
-        counted = histogram(values, bins=bins)
-        about = {} if step is None else {"step": step}
-        name = check_name(name, what="histogram")
-        return self._open().record("custom", {"kind": "histogram", "name": name, **about, "histogram": counted})
+        with self._open().guard.boundary("histogram", lost=1):
+            counted = histogram(values, bins=bins)
+            return self._record_data("histogram", name, step, histogram=counted)
+        return None
 
     def table(
         self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, step: float | None = None
@@ -89,18 +120,15 @@ class MediaCalls:
         """Record a table; every row has one cell per column."""
         from barograph.record.media import table  # noqa: PLC0415 - the same
 
-        data = encode(table(columns, rows))
-        about = {"step": step, "num_rows": len(rows), "columns": list(columns)}
-        return self._store_bytes("table", check_name(name, what="table"), data, "application/json", **about)
+        content = table(columns, rows)
+        about = {"step": step, "num_rows": len(content["rows"]), "columns": content["columns"]}
+        return self._store_bytes("table", name, lambda: (encode(content), "application/json"), **about)
 
     def text(self, name: str, text: str, *, step: float | None = None) -> Event | None:
         """Record words; texts of one name form a series."""
         if not isinstance(text, str):
             raise MisuseError(f"run.text: {name!r} is a {type(text).__name__}, not a string; convert it with str()")
-        about = {} if step is None else {"step": step}
-        return self._open().record(
-            "custom", {"kind": "text", "name": check_name(name, what="text"), **about, "text": text}
-        )
+        return self._record_data("text", name, step, text=text)
 
     def figure(
         self, family: str, figure: Any, *, moment: str = "custom", epoch: int = 0, extension: str = "png"
@@ -118,15 +146,17 @@ class MediaCalls:
 
         Returns:
             The file, or None when it could not be made.
+
+        Raises:
+            MisuseError: the family, the moment, the epoch or the extension cannot stand in the file's name.
         """
         attempt = self._open()
-        path = attempt.directory.figures / figure_name(family, moment, epoch, extension)
+        if extension not in EXTENSIONS:
+            raise MisuseError(f"figure extension {extension!r} is none of {', '.join(EXTENSIONS)}; choose one")
+        path = attempt.directory.figures / figure_name(family, moment, whole(epoch, what="epoch"), extension)
         with attempt.guard.boundary("figures"):
             make_dir(path.parent)
-            if hasattr(figure, "savefig"):
-                figure.savefig(path)
-            else:
-                path.write_bytes(figure if isinstance(figure, bytes) else Path(figure).read_bytes())
+            _draw(figure, path)
             about = {"kind": "figure", "family": family, "figure_moment": moment, "epoch": epoch}
             attempt.record("custom", {**about, "path": str(path.relative_to(attempt.directory.path))})
             return path
@@ -151,14 +181,40 @@ class MediaCalls:
         """
         name = check_name(name, what="artifact")
         if isinstance(source, bytes):
-            return self._store_bytes("artifact", name, source, media_type)
+            return self._store_bytes("artifact", name, lambda: (source, media_type))
         if isinstance(source, Mapping):
-            return self._store_bytes("artifact", name, encode(plain(source)), "application/json")
-        path = Path(source)
-        if not path.is_file():
-            raise MisuseError(f"artifact {name!r}: {str(path)!r} is no file; give the path of a file that exists")
+            try:
+                data = encode(plain(source, "the data"))
+            except (TypeError, ValueError) as error:
+                raise MisuseError(f"artifact {name!r}: {error}") from None
+            return self._store_bytes("artifact", name, lambda: (data, "application/json"))
+        path = existing_file(source, what=f"artifact {name!r}")
         attempt = self._open()
         with attempt.guard.boundary("artifact", lost=1):
             ref = put_file(attempt.directory.blobs, path, media_type=media_type)
             return self._store("artifact", name, ref, source=str(path))
         return None
+
+
+def existing_file(path: Any, *, what: str) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        MisuseError: it is not.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).is_file():
+        raise MisuseError(f"{what}: {path!r:.200} is no file; give the path of a file that exists")
+    return Path(path)
+
+
+def _draw(figure: Any, path: Path) -> None:
+    """Make the figure's file, whole or not at all."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if hasattr(figure, "savefig"):
+            figure.savefig(part)
+        else:
+            part.write_bytes(figure if isinstance(figure, bytes) else Path(figure).read_bytes())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from barograph.errors import RunClosedError
 from barograph.facts.kinds import OnPhaseEnd, as_payload
 from barograph.facts.rundir import check_name
 from barograph.record.attempt import Attempt
+from barograph.record.values import check_step
 
 
 class PhaseStack(threading.local):
@@ -23,27 +26,35 @@ class Phase:
     """A context manager that records ``on_phase_end`` with the time its body took.
 
     Args:
-        attempt: where the event goes.
+        opened: says where the event goes, or raises ``RunClosedError``.
         stack: phases of the run, for the path of nested ones.
         name: the phase's name.
         step: the step it belongs to.
 
     Attributes:
         duration_s: seconds of wall time, once the phase is over.
+
+    Raises:
+        InvalidNameError: the name cannot name a phase.
+        InvalidMetricError: the step is no finite number.
+        RunClosedError: the run is finished.
     """
 
-    def __init__(self, attempt: Attempt, stack: PhaseStack, name: str, *, step: float | None = None) -> None:
+    def __init__(
+        self, opened: Callable[[], Attempt], stack: PhaseStack, name: str, *, step: float | None = None
+    ) -> None:
         self.name = check_name(name, what="phase")
-        self.step = step
+        self.step = None if step is None else check_step(step)
         self.duration_s = 0.0
-        self._attempt = attempt
+        self._opened = opened
+        self._clock = opened().clock
         self._stack = stack
         self._started_t = 0.0
         self._started_ns = 0
 
     def __enter__(self) -> Self:
         self._stack.names.append(self.name)
-        self._started_t = self._attempt.clock()
+        self._started_t = self._clock()
         self._started_ns = time.perf_counter_ns()
         return self
 
@@ -53,6 +64,12 @@ class Phase:
         self.duration_s = (time.perf_counter_ns() - self._started_ns) / 1e9
         path = "/".join(self._stack.names)
         self._stack.names.pop()
+        try:
+            attempt = self._opened()
+        except RunClosedError:
+            if kind is None:
+                raise
+            return  # what ended the phase is on its way up, and says more
         ended = OnPhaseEnd(
             name=self.name,
             duration_s=self.duration_s,
@@ -61,4 +78,4 @@ class Phase:
             step=self.step,
             failed=kind is not None,
         )
-        self._attempt.record("on_phase_end", as_payload(ended))
+        attempt.record("on_phase_end", as_payload(ended))

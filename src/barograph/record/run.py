@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from weakref import WeakValueDictionary
 
-from barograph.errors import MisuseError, RunClosedError
+import msgspec
+
+from barograph.errors import CadenceWarning, MisuseError, RunClosedError
 from barograph.facts.kinds import OnException, OnTrainEnd, as_payload
 from barograph.facts.metrics import Number
+from barograph.facts.rundir import RunDir
 from barograph.facts.state import ExitRecord, write_exit
 from barograph.record.attempt import Attempt
 from barograph.record.cadence import Cadence, TierCosts
 from barograph.record.detail import DetailConfig
+from barograph.record.guard import Guard
+from barograph.record.identity import Identity
 from barograph.record.ledger import Ledger
 from barograph.record.media_calls import MediaCalls
 from barograph.record.phases import PhaseStack
@@ -23,6 +30,9 @@ from barograph.record.training_calls import TrainingCalls
 
 STATUSES: Final = ("finished", "failed", "killed")
 Closing = Callable[[], None]
+
+_here: WeakValueDictionary[tuple[str, int, int], Run] = WeakValueDictionary()
+"""Runs of this process, so that a copy of one within it is the run itself."""
 
 
 class Run(TrainingCalls, MediaCalls):
@@ -54,6 +64,7 @@ class Run(TrainingCalls, MediaCalls):
         self._phases = PhaseStack()
         self._detail = detail
         self._stop_requested: str | None = None
+        self._last_ledger: Ledger | None = None
         self.verdicts: Callable[[], list[dict[str, Any]]] = list
         self.resources: Callable[[], dict[str, float]] = dict
         self.before_end: list[Closing] = []
@@ -62,10 +73,30 @@ class Run(TrainingCalls, MediaCalls):
         self._postponed: list[Callable[[], object]] = []
         self.config = config
         self.cadence = cadence
-        self.summary = Summary(attempt)
+        self.summary = Summary(self._open)
         self.status = "running"
+        _here[self._key] = self
         # One frame less in the call that is made millions of times: 0.2 us.
         self.log = attempt.scalars.log  # type: ignore[method-assign]
+
+    @property
+    def _key(self) -> tuple[str, int, int]:
+        return (self.id, self.attempt, self.rank)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled into another process, a run becomes a writer of files of its own, which does not end the run."""
+        attempt = self._attempt
+        return _adopt, (
+            self._key,
+            self.dir,
+            attempt.identity,
+            self.config,
+            msgspec.structs.asdict(self.cadence),
+            self._detail,
+            attempt.guard.strict,
+            attempt.scalars.next_step,
+            self.status,
+        )
 
     @property
     def dir(self) -> Path:
@@ -94,8 +125,8 @@ class Run(TrainingCalls, MediaCalls):
 
     @property
     def ledger(self) -> Ledger:
-        """What recording has cost so far."""
-        return self._attempt.ledger()
+        """What recording has cost so far; all in all, when the run is over."""
+        return self._last_ledger or self._attempt.ledger()
 
     def log(
         self,
@@ -148,16 +179,22 @@ class Run(TrainingCalls, MediaCalls):
             return
         self._finishing = True
         attempt = self._attempt
-        attempt.flush(wait=True)
-        if not attempt.is_fork:
-            self._run_all(self.before_end)
-            self._end(status, reason)
-            self._run_all(self.after_end)
-        attempt.sync()
-        self.status = status
-        attempt.close(self._closed_message())
-        while self._postponed:
-            self._postponed.pop(0)()
+        closed = self._closed_message(status)
+        attempt.guard.run_in_background()  # with strict, a failure is raised when the end is recorded
+        attempt.scalars.close(closed)  # threads that go on logging are refused from here on, so that there is an end
+        try:
+            attempt.flush(wait=True)
+            if not attempt.is_fork:
+                self._run_all(self.before_end)
+                self._end(status, reason)
+                self._run_all(self.after_end)
+            attempt.sync()
+        finally:
+            self._last_ledger = attempt.ledger()
+            self.status = status
+            attempt.close(closed)
+            while self._postponed:
+                self._postponed.pop(0)()
         attempt.guard.raise_deferred()
 
     def _run_all(self, closings: list[Closing]) -> None:
@@ -168,8 +205,11 @@ class Run(TrainingCalls, MediaCalls):
     def _end(self, status: str, reason: str | None) -> None:
         attempt = self._attempt
         success: list[dict[str, Any]] = []
+        resources: dict[str, float] = {}
         with attempt.guard.boundary("success criteria"):
             success = self.verdicts()
+        with attempt.guard.boundary("host sampler"):
+            resources = self.resources()
         ended = OnTrainEnd(
             status=status,
             reason=reason,
@@ -178,7 +218,7 @@ class Run(TrainingCalls, MediaCalls):
             success=success,
             cadence=self._costs.report(self.cadence, attempt.wall_s),
             ledger=attempt.ledger().as_dict(),
-            resources=self.resources(),
+            resources=resources,
         )
         attempt.record("on_train_end", as_payload(ended))
         with attempt.guard.boundary("exit record"):
@@ -194,15 +234,15 @@ class Run(TrainingCalls, MediaCalls):
             )
             write_exit(attempt.directory.exit(attempt.rank), record)
 
-    def _closed_message(self) -> str:
+    def _closed_message(self, status: str) -> str:
         return (
-            f"run {self.name!r} ({self.id}) is {self.status}; nothing more can be recorded in it. "
+            f"run {self.name!r} ({self.id}) is {status}; nothing more can be recorded in it. "
             f"Record before finish(), or continue it with barograph.init(dir={str(self.dir)!r}, resume='allow')"
         )
 
     def _open(self) -> Attempt:
         if self.status != "running":
-            raise RunClosedError(self._closed_message())
+            raise RunClosedError(self._closed_message(self.status))
         return self._attempt
 
     def record_exception(self, error: BaseException, trace: str) -> None:
@@ -221,14 +261,20 @@ class Run(TrainingCalls, MediaCalls):
         return self._attempt.is_fork
 
     def when_free(self, action: Callable[[], object]) -> None:
-        """Run a signal handler's action now, or when the append or the ``finish`` that it interrupted is complete."""
+        """Run a signal handler's action now, or when the append or the ``finish`` that it interrupted is complete.
+
+        What the action raises is the caller's: a handler of the script's may end training by an exception.
+        """
+        events = None
         if self._finishing and self.status == "running":
             self._postponed.append(action)
             return
         with self._attempt.guard.boundary("events"):
-            self._attempt.events.when_free(action)
-            return
-        action()
+            events = self._attempt.events
+        if events is None:
+            action()
+        else:
+            events.when_free(action)
 
     def record_signal(self, payload: Mapping[str, Any]) -> None:
         """Record a signal and what the flight recorder holds, and put both on the device."""
@@ -272,3 +318,32 @@ def format_error(error: BaseException) -> str:
     import traceback  # noqa: PLC0415 - needed when training has failed
 
     return "".join(traceback.format_exception(error))
+
+
+def _adopt(  # noqa: PLR0917 - pickle hands arguments over by position
+    key: tuple[str, int, int],
+    directory: Path,
+    identity: Identity,
+    config: dict[str, Any],
+    cadence: dict[str, int],
+    detail: DetailConfig,
+    strict: bool,
+    next_step: int,
+    status: str,
+) -> Run:
+    """The run of that key: this process's own, or one that writes beside the process that pickled it."""
+    run = _here.get(key)
+    if run is not None:
+        return run
+    _, number, rank = key
+    guard = Guard(strict=strict)
+    attempt = Attempt(RunDir(directory), identity, number=number, rank=rank, guard=guard, first_step=next_step)
+    attempt.after_fork_in_child()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CadenceWarning)  # the process that made the cadence was warned
+        run = Run(attempt, config=config, cadence=Cadence(**cadence), detail=detail)
+    if status == "running":
+        os.register_at_fork(after_in_child=run.after_fork_in_child)  # also keeps the run: a pool sends it many times
+    else:
+        run.finish(status)
+    return run

@@ -96,6 +96,7 @@ class ScalarLog:
         except (KeyError, TypeError, ValueError):
             pass  # another set of keys, or no names, numbers and step at all: the long way tells
         except OSError as error:
+            self._plan = None  # a stream with a torn row that could not be taken back refuses the long way
             self._guard.failed("metrics", error, lost=1)
             return
         self._log_guarded(metrics, step, split)
@@ -127,8 +128,7 @@ class ScalarLog:
         self.next_step = int(step) + 1
 
     def _append(self, values: dict[str, Number], step: Number, split: str, t: float) -> None:
-        self._metrics.append(values, step=step, split=split, t=t)
-        self._plan = self._metrics.plan(tuple(values), split)
+        self._plan = self._metrics.append(values, step=step, split=split, t=t) or self._plan
 
     def _log_later(self, metrics: Mapping[str, Any], step: Number, split: str, t: float) -> None:
         self._pending.append(DeviceRecord(metrics, step=step, split=split, t=t))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
+from barograph.errors import MisuseError
 from barograph.facts.codec import plain
+from barograph.record.arguments import title
 from barograph.record.attempt import Attempt
 
 
@@ -13,24 +15,29 @@ class Summary(MutableMapping[str, Any]):
     """A mapping whose changes are recorded as ``custom`` events of kind ``summary``.
 
     Args:
-        attempt: where the events go.
+        opened: says where the events go, or raises ``RunClosedError``.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self, opened: Callable[[], Attempt]) -> None:
+        self._opened = opened
         self._values: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        value = plain(value, f"summary[{key!r}]")
-        self._attempt.record("custom", {"kind": "summary", "key": key, "value": value})
+        key = title(key, what="result's name")
+        try:
+            value = plain(value, f"summary[{key!r}]")
+        except TypeError as error:
+            raise MisuseError(str(error)) from None
+        self._opened().record("custom", {"kind": "summary", "key": key, "value": value})
         self._values[key] = value
 
     def __delitem__(self, key: str) -> None:
+        attempt = self._opened()
         del self._values[key]
-        self._attempt.record("custom", {"kind": "summary", "key": key, "removed": True})
+        attempt.record("custom", {"kind": "summary", "key": key, "removed": True})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

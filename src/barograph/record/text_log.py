@@ -57,11 +57,10 @@ class TextLog:
             logger.level(level)
         except ValueError:
             raise MisuseError(f"log level {level!r} is unknown to loguru; use DEBUG, INFO, WARNING or ERROR") from None
-        _DEFAULT.take_out(logger)
         common: dict[str, Any] = {"level": level, "colorize": False, "backtrace": False, "diagnose": False}
         self._sinks.append(
             logger.add(
-                path,
+                str(path).replace("{", "{{").replace("}", "}}"),  # loguru fills in what stands in braces
                 format=FILE_FORMAT,
                 filter=self._is_mine,
                 rotation=rotation_bytes,
@@ -70,14 +69,20 @@ class TextLog:
                 **common,
             )
         )
+        _DEFAULT.take_out(logger)
         if console:
             self._sinks.append(logger.add(_to_stderr, format=CONSOLE_FORMAT, filter=self._is_shown, **common))
+            _SHOWN.append(self)
 
     def _is_mine(self, record: Record) -> bool:
         return bool(record["extra"].get(_RUN_KEY, self._run_id) == self._run_id)
 
     def _is_shown(self, record: Record) -> bool:
-        return self._is_mine(record) and not record["extra"].get(_QUIET_KEY)
+        """Lines of this run; lines of the script itself are shown once, however many runs are open."""
+        extra = record["extra"]
+        if extra.get(_QUIET_KEY):
+            return False
+        return bool(extra[_RUN_KEY] == self._run_id) if _RUN_KEY in extra else _SHOWN[:1] == [self]
 
     def emit(self, message: str, t: float, *, shown: bool = True) -> None:
         """Write a line with the time ``t`` (unix seconds), shown on the console or in the file alone."""
@@ -105,6 +110,8 @@ class TextLog:
                 with contextlib.suppress(ValueError):  # the script called logger.remove() for all sinks
                     logger.remove(sink)
             self._sinks.clear()
+            if self in _SHOWN:
+                _SHOWN.remove(self)
             _DEFAULT.put_back(logger)
 
 
@@ -134,6 +141,8 @@ class _DefaultSink:
 
 
 _DEFAULT: Final = _DefaultSink()
+_SHOWN: Final[list[TextLog]] = []
+"""Open text logs that have a console, oldest first."""
 
 
 def _to_stderr(message: str) -> None:

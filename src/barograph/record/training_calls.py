@@ -12,12 +12,13 @@ from barograph.errors import MisuseError
 from barograph.facts.blobs import hash_file
 from barograph.facts.codec import plain
 from barograph.facts.kinds import Event, OnCheck, OnCheckpoint, OnEpochEnd, as_payload
+from barograph.record.arguments import title, whole, whole_or_none
 from barograph.record.attempt import Attempt
 from barograph.record.cadence import Cadence, Tier, TierCosts
 from barograph.record.detail import DetailConfig, DetailRecord
 from barograph.record.examples import TRAIN_WINDOW, build_example
 from barograph.record.phases import Phase, PhaseStack
-from barograph.record.values import plain_number
+from barograph.record.values import check_step, plain_number
 
 PHASES: Final[dict[Tier, str]] = {"fast": "fast_log", "full": "full_eval"}
 LEVELS: Final = ("info", "warning", "error")
@@ -76,15 +77,18 @@ class TrainingCalls:
             val_loss: loss on the validation set.
             metrics: further numbers.
             epoch_time_s: how long the epoch took, in seconds.
+
+        Raises:
+            MisuseError: the epoch is no integer, or a value is no number; nothing was written.
         """
         ended = OnEpochEnd(
-            epoch=epoch,
+            epoch=whole(epoch, what="epoch"),
             train_loss=None if train_loss is None else float(plain_number("train_loss", train_loss)),
             val_loss=None if val_loss is None else float(plain_number("val_loss", val_loss)),
             metrics={key: plain_number(key, value) for key, value in (metrics or {}).items()},
-            epoch_time_s=epoch_time_s,
+            epoch_time_s=None if epoch_time_s is None else float(plain_number("epoch_time_s", epoch_time_s)),
         )
-        return self._open().record("on_epoch_end", {"epoch": epoch, **as_payload(ended)})
+        return self._open().record("on_epoch_end", as_payload(ended))
 
     def example(
         self,
@@ -124,9 +128,11 @@ class TrainingCalls:
             tier: ``fast`` or ``full``; by the cadence, else by whether there is an output, when not given.
 
         Raises:
-            MisuseError: a text is no string, or a fast log has an output or a validation loss.
+            MisuseError: a text is no string, a count of tokens or the step is no integer, the tier or the notion of
+                match is unknown, or a fast log has an output or a validation loss. Nothing was written.
         """
         attempt = self._open()
+        step = whole(step, what="step")
         if tier is None:
             tier = self.cadence.kind(step) or ("fast" if output is None else "full")
         recent: list[float] = []
@@ -151,7 +157,7 @@ class TrainingCalls:
 
     def phase(self, name: str, *, step: float | None = None) -> Phase:
         """A context manager that times its body and records ``on_phase_end``."""
-        return Phase(self._open(), self._phases, name, step=step)
+        return Phase(self._open, self._phases, name, step=step)
 
     @contextmanager
     def tier(self, step: int) -> Iterator[Tier | None]:
@@ -164,7 +170,7 @@ class TrainingCalls:
             with run.tier(step) as tier:
                 if tier == "full": ...
         """
-        kind = self.cadence.kind(step)
+        kind = self.cadence.kind(check_step(step))
         if kind is None:
             yield None
             return
@@ -186,10 +192,17 @@ class TrainingCalls:
 
         Returns:
             The verdict.
+
+        Raises:
+            MisuseError: the verdict cannot be told from the values, or a value has no JSON form; nothing was written.
         """
-        verdict = bool(expected == got) if passed is None else bool(passed)
-        tested = OnCheck(name=name, passed=verdict, expected=plain(expected), got=plain(got), note=note)
-        self._open().record("on_check", {"passed": verdict, **as_payload(tested)})
+        try:
+            verdict = bool(expected == got) if passed is None else bool(passed)
+            stated = {"expected": plain(expected, "expected"), "got": plain(got, "got")}
+        except (TypeError, ValueError, RuntimeError) as error:  # several elements have no one truth
+            raise MisuseError(f"check {name!r}: {error}; pass plain values, and passed=True or False") from None
+        tested = OnCheck(name=title(name, what="check's name"), passed=verdict, note=note, **stated)
+        self._open().record("on_check", as_payload(tested))
         return verdict
 
     def checkpoint(
@@ -219,17 +232,21 @@ class TrainingCalls:
         if not file.exists():
             raise MisuseError(f"checkpoint {str(file)!r} does not exist; save it first, then record it")
         attempt = self._open()
-        inside = file.resolve().is_relative_to(attempt.directory.path.resolve())
-        written = OnCheckpoint(
-            path=str(file.resolve().relative_to(attempt.directory.path.resolve()) if inside else file.resolve()),
-            kind=kind,
-            step=step,
-            epoch=epoch,
-            size_bytes=_size(file),
-            sha256=hash_file(file) if digest and file.is_file() else None,
-            metrics={key: plain_number(key, value) for key, value in (metrics or {}).items()},
-        )
-        return attempt.record("on_checkpoint", as_payload(written))
+        measured = {key: plain_number(key, value) for key, value in (metrics or {}).items()}
+        at = (None if step is None else check_step(step), whole_or_none(epoch, what="epoch"))
+        with attempt.guard.boundary("checkpoint", lost=1):
+            path, home = file.resolve(), attempt.directory.path.resolve()
+            written = OnCheckpoint(
+                path=str(path.relative_to(home) if path.is_relative_to(home) else path),
+                kind=title(kind, what="checkpoint's kind"),
+                step=at[0],
+                epoch=at[1],
+                size_bytes=_size(file),
+                sha256=hash_file(file) if digest and file.is_file() else None,
+                metrics=measured,
+            )
+            return attempt.record("on_checkpoint", as_payload(written))
+        return None
 
     def note(self, text: str, **payload: Any) -> Event | None:
         """Add a finding to the run's journal, with its time."""

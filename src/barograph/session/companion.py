@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from barograph.facts.kinds import Event
 from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.state import HEARTBEAT_S
-from barograph.read.follow import Consumer, Fact, Follower
+from barograph.read.follow import Consumer, Fact, Follower, Rows
 from barograph.record.attempt import Attempt
 
 PERIOD_S: Final = 0.2
@@ -43,6 +43,10 @@ class Companion:
         follower: goes on where it stands; from the beginning, when not given.
         sampler: measures the machine, or None.
         period_s: how often files are looked at.
+        join_s: how long the end of the run waits for a consumer that does not come back.
+
+    Attributes:
+        is_behind: a consumer did not come back, so that the others have not seen every fact.
     """
 
     def __init__(
@@ -53,16 +57,20 @@ class Companion:
         follower: Follower | None = None,
         sampler: Sampler | None = None,
         period_s: float = PERIOD_S,
+        join_s: float = JOIN_S,
     ) -> None:
         self._attempt = attempt
         self._consumers = consumers
         self._follower = follower or Follower(attempt.directory, rank=attempt.rank)
         self._sampler = sampler
         self._period_s = period_s
+        self._join_s = join_s
         self._wake = threading.Event()
         self._stopping = False
         self._turn = threading.Lock()
         self._cpu_s = 0.0
+        self.is_behind = False
+        self._ended_t: float | None = None
         self._next_heartbeat = self._next_sync = 0.0
         self._thread = threading.Thread(target=self._loop, name="barograph-companion", daemon=True)
         attempt.companion_cpu_s = lambda: self._cpu_s
@@ -76,17 +84,18 @@ class Companion:
         self._attempt.guard.run_in_background()
         while not self._stopping:
             with self._turn:
-                self._tick()
+                has_more = self._tick()
             self._cpu_s = time.thread_time()
-            self._wake.wait(self._period_s)
+            if not has_more:
+                self._wake.wait(self._period_s)
 
-    def _tick(self) -> None:
+    def _tick(self) -> bool:
         self._attempt.flush()
         with self._attempt.guard.boundary("heartbeat"):
             self._beat()
         with self._attempt.guard.boundary("host sampler"):
             self._sample()
-        self._feed()
+        return bool(self._feed())
 
     def _beat(self) -> None:
         now = time.monotonic()
@@ -106,12 +115,17 @@ class Companion:
                 t = self._attempt.clock()
                 self._attempt.metrics.append(figures, step=round(self._attempt.wall_s, 3), split=HOST_SPLIT, t=t)
 
-    def _feed(self) -> None:
-        while facts := self._poll():
-            if any(isinstance(fact, Event) and fact.moment in SYNC_MOMENTS for fact in facts):
-                self._attempt.sync()
-            for name in list(self._consumers):
-                self._feed_one(name, facts)
+    def _feed(self) -> list[Fact]:
+        """Feed the next facts, some megabytes at most.
+
+        Without a fact the consumers are fed none: time has passed, and an ETA moves on during a long evaluation.
+        """
+        facts = self._poll()
+        if any(isinstance(fact, Event) and fact.moment in SYNC_MOMENTS for fact in facts):
+            self._attempt.sync()
+        for name in list(self._consumers):
+            self._feed_one(name, facts)
+        return facts
 
     def _poll(self) -> list[Fact]:
         with self._attempt.guard.boundary("companion"):
@@ -132,17 +146,20 @@ class Companion:
         Raises:
             TimeoutError: a consumer does not come back; it is left behind.
         """
-        self._stopping = True
+        was_stopped, self._stopping = self._stopping, True
         self._wake.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(JOIN_S)
-        if not self._turn.acquire(timeout=0 if self._thread.is_alive() else -1):
+        if self._thread.is_alive() and not was_stopped and threading.current_thread() is not self._thread:
+            self._thread.join(self._join_s)
+        self.is_behind = not self._turn.acquire(timeout=0 if self._thread.is_alive() else -1)
+        if self.is_behind:
             raise TimeoutError(
-                f"the companion did not finish within {JOIN_S:.0f} s; the run's files are whole, what shows or mirrors "
-                f"them may lag (is the terminal's output being read?)"
+                f"the companion did not finish within {self._join_s:g} s; the run's files are whole, what shows or "
+                f"mirrors them may lag (is the terminal's output being read?)"
             )
+        self._ended_t = self._ended_t or self._attempt.clock()
         try:
-            self._feed()
+            while (facts := self._feed()) and min(map(_time_of, facts)) < self._ended_t:
+                pass  # facts that are newer come from a forked child, which may go on for ever
         finally:
             self._turn.release()
 
@@ -153,3 +170,7 @@ class Companion:
             with self._attempt.guard.boundary(name):
                 consumer.close()
         self._consumers.clear()
+
+
+def _time_of(fact: Fact) -> float:
+    return fact.rows[0][-1] if isinstance(fact, Rows) else fact.t

@@ -12,24 +12,33 @@ import os
 import signal
 import sys
 import threading
-import weakref
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from barograph.facts.kinds import OnSignal, as_payload
 from barograph.record.run import Run, format_error, outcome_of_exit
 
 SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGUSR1")
 
-_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-_outcome: list[tuple[str, str | None]] = []
+
+class _Outcome(NamedTuple):
+    """What the process said last about its end, and how many records each open run had then."""
+
+    status: str
+    reason: str | None
+    num_records: dict[str, int]
+
+
+_runs: list[Run] = []
+_outcome: list[_Outcome] = []
 _previous: dict[int, Any] = {}
 _installed = False
 
 
 def watch_over(run: Run) -> None:
-    """Record how this process ends, for as long as the run is open."""
-    _runs.add(run)
+    """Record how this process ends, for as long as the run is open; a run that nobody else holds is open too."""
+    _runs[:] = [*_open_runs(), run]
     _install()
     _install_signals()
 
@@ -50,10 +59,21 @@ def _open_runs() -> list[Run]:
     return [run for run in list(_runs) if run.status == "running"]
 
 
+def _note(status: str, reason: str | None) -> None:
+    _outcome[:] = [_Outcome(status, reason, {run.id: run.ledger.log_calls for run in _open_runs()})]
+
+
 def _at_exit() -> None:
-    status, reason = _outcome[-1] if _outcome else ("finished", None)
     for run in _open_runs():
-        run.finish(status, reason)
+        run.finish(*_outcome_of(run))
+
+
+def _outcome_of(run: Run) -> tuple[str, str | None]:
+    """What was noted last; a run that went on logging afterwards was not ended by it (``except SystemExit``)."""
+    for noted in _outcome:
+        if run.ledger.log_calls == noted.num_records.get(run.id):
+            return noted.status, noted.reason
+    return "finished", None
 
 
 def _after_fork() -> None:
@@ -75,7 +95,7 @@ def _chain_thread_excepthook() -> None:
     previous = threading.excepthook
 
     def hook(args: Any) -> None:  # threading.ExceptHookArgs has no name that can be annotated at run time
-        if args.exc_value is not None and args.thread is not None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):  # which ends a thread quietly
             for run in _open_runs():
                 run.record_exception(args.exc_value, format_error(args.exc_value))
         previous(args)
@@ -89,7 +109,7 @@ def _chain_exit() -> None:
 
     def noted_exit(code: Any = None, /) -> None:
         if threading.current_thread() is threading.main_thread():
-            _outcome.append(outcome_of_exit(code))
+            _note(*outcome_of_exit(code))
         previous(code)
 
     sys.exit = noted_exit  # type: ignore[assignment]
@@ -97,11 +117,11 @@ def _chain_exit() -> None:
 
 def _record_uncaught(error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
-        _outcome.append(("killed", "SIGINT"))
+        _note("killed", "SIGINT")
         return
-    _outcome.append(("failed", f"{type(error).__name__}: {error}"))
     for run in _open_runs():
         run.record_exception(error, format_error(error))
+    _note("failed", f"{type(error).__name__}: {error}")
 
 
 def _install_signals() -> None:
@@ -122,13 +142,24 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if not runs:
         _hand_on(number, frame, expected=False)
         return
+    _when_all_free(runs, lambda: _act(runs, number, frame))
 
-    def act() -> None:
-        for run in runs:
-            _record_signal(run, number)
-        _hand_on(number, frame, expected=number == getattr(signal, "SIGUSR1", None))
 
-    runs[0].when_free(act)
+def _when_all_free(runs: list[Run], action: Callable[[], object]) -> None:
+    """Run the action when none of the runs is in the middle of an append or of its ``finish``."""
+    if runs:
+        runs[0].when_free(lambda: _when_all_free(runs[1:], action))
+    else:
+        action()
+
+
+def _act(runs: list[Run], number: int, frame: FrameType | None) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        os.kill(os.getpid(), number)  # it waited for a finish() in this thread; handlers are the main thread's
+        return
+    for run in runs:
+        _record_signal(run, number)
+    _hand_on(number, frame, expected=number == getattr(signal, "SIGUSR1", None))
 
 
 def _record_signal(run: Run, number: int) -> None:

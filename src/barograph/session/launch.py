@@ -1,7 +1,7 @@
 """Distributed launches: which rank this process is, and how the ranks of one launch find rank 0's directory.
 
 Rank 0 owns the run: it makes the directory and writes the identity. The others wait for it, by a file in the root
-that names the launch; no network is used.
+that names the launch; no network is used. A rank that waits in vain trains on: its facts lie in a directory of its own.
 """
 
 from __future__ import annotations
@@ -9,28 +9,31 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from barograph.errors import MisuseError, RunNotFoundError
+from barograph.errors import MisuseError
 from barograph.facts.codec import decode, encode
 from barograph.facts.descriptor import replace_file
 from barograph.facts.rundir import RunDir, make_dir
-from barograph.facts.state import ProcessRecord, is_alive, is_here, read_process, start_ticks
+from barograph.facts.state import ProcessRecord, is_alive, is_here, read_exit, read_process, start_ticks
 
 RANK_VARIABLES: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 WORLD_VARIABLES: Final = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+LOCAL_WORLD_VARIABLES: Final = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 LAUNCH_VARIABLES: Final = (
     "SLURM_JOB_ID",
     "SLURM_STEP_ID",
     "SLURM_RESTART_COUNT",
+    "PMIX_NAMESPACE",
     "TORCHELASTIC_RUN_ID",
     "TORCHELASTIC_RESTART_COUNT",
     "MASTER_ADDR",
     "MASTER_PORT",
 )
 WAIT_S: Final = 60.0
+STALE_HEARTBEATS: Final = 12
 _POLL_S: Final = 0.02
 
 
@@ -55,18 +58,29 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def launch_key(environ: Mapping[str, str], *, world: int) -> str:
-    """What the processes of one launch have in common; "" for a single process.
+def launch_key(environ: Mapping[str, str], *, world: int, number: int = 0) -> str:
+    """What the processes of one launch have in common, for their ``number``-th run; "" for a single process.
 
-    Launchers on one machine are told apart by their process; Slurm's steps by their number.
+    Launchers on one machine are told apart by their process; Slurm's steps and launches over several machines by
+    what their variables say.
     """
     if world == 1:
         return ""
     parts = [f"{name}={environ.get(name, '')}" for name in LAUNCH_VARIABLES]
-    if "SLURM_JOB_ID" not in environ:
+    if "SLURM_JOB_ID" not in environ and _is_on_one_machine(environ, world):
         parent = os.getppid()
         parts.append(f"parent={parent}:{start_ticks(parent)}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([*parts, str(number)]).encode()).hexdigest()[:16]
+
+
+def may_recur(environ: Mapping[str, str], *, world: int) -> bool:
+    """Whether a later launch may have the same key: over several machines, with the same port and without Slurm."""
+    return "SLURM_JOB_ID" not in environ and not _is_on_one_machine(environ, world)
+
+
+def _is_on_one_machine(environ: Mapping[str, str], world: int) -> bool:
+    local = [_number(environ, name) for name in LOCAL_WORLD_VARIABLES if name in environ]
+    return not local or local[0] >= world
 
 
 def pointer(root: Path, key: str) -> Path:
@@ -80,47 +94,49 @@ def publish(root: Path, key: str, directory: Path) -> None:
     replace_file(pointer(root, key), encode({"dir": str(directory.resolve())}) + b"\n")
 
 
-def wait_for_directory(root: Path, key: str, *, rank: int, timeout_s: float = WAIT_S) -> Path:
-    """The directory that rank 0 of this launch made.
+def wait_for_owner(
+    root: Path, named: Path | None, key: str, *, rank: int, recurs: bool = False, timeout_s: float = WAIT_S
+) -> tuple[RunDir, ProcessRecord]:
+    """Where rank 0 of this launch records, and as which process.
+
+    Args:
+        root: where rank 0 tells of its directory.
+        named: the directory, when the caller names one.
+        key: what ``launch_key`` says.
+        rank: who waits, for the message.
+        recurs: an older launch may have had the same key, so that its run has to be told apart by its owner's life.
+        timeout_s: for how long.
 
     Raises:
-        RunNotFoundError: rank 0 did not make one in time.
+        TimeoutError: rank 0 did not begin the run in time.
     """
-    path = pointer(root, key)
-    if not _wait(path.exists, timeout_s):
-        raise RunNotFoundError(
-            f"rank {rank} waited {timeout_s:.0f} s for rank 0 to make a run in {str(root)!r}; call barograph.init in "
-            f"every rank, with the same root, or pass the same dir= in all of them"
-        )
-    return Path(decode(path.read_bytes())["dir"])
-
-
-def wait_for_owner(directory: RunDir, key: str, *, rank: int, timeout_s: float = WAIT_S) -> ProcessRecord:
-    """Rank 0's process record of this launch.
-
-    Raises:
-        RunNotFoundError: rank 0 did not begin the run in time.
-    """
-    found: list[ProcessRecord] = []
-
-    def has_begun() -> bool:
-        record = read_process(directory.process())
-        if record is not None and record.launch == key and (not is_here(record) or is_alive(record)):
-            found.append(record)
-        return bool(found)
-
-    if not _wait(has_begun, timeout_s):
-        raise RunNotFoundError(
-            f"rank {rank} waited {timeout_s:.0f} s for rank 0 to begin the run in {str(directory.path)!r}; "
-            f"call barograph.init in every rank"
-        )
-    return found[-1]
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        directory = RunDir(named) if named is not None else _read_pointer(root, key)
+        record = None if directory is None else read_process(directory.process())
+        is_mine = record is not None and record.launch == key
+        if directory is not None and record is not None and is_mine and (not recurs or _is_current(directory, record)):
+            return directory, record
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(
+                f"rank {rank} waited {timeout_s:g} s for rank 0 to begin the run in {str(named or root)!r}; "
+                f"call barograph.init in every rank, with the same root, or pass the same dir= in all of them"
+            )
         time.sleep(_POLL_S)
-    return True
+
+
+def _read_pointer(root: Path, key: str) -> RunDir | None:
+    """Where rank 0 says it is; read anew each time, because an older launch may have left the file."""
+    try:
+        return RunDir(Path(decode(pointer(root, key).read_bytes())["dir"]))
+    except FileNotFoundError:
+        return None
+
+
+def _is_current(directory: RunDir, record: ProcessRecord) -> bool:
+    ended = read_exit(directory.exit())
+    if ended is not None and ended.attempt >= record.attempt:
+        return False
+    if is_here(record):
+        return is_alive(record)
+    return time.time() - directory.process().stat().st_mtime < STALE_HEARTBEATS * record.heartbeat_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import msgspec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from barograph.view.terminal.view import Mode
 
 TERMINALS = ("auto", "rich", "plain", "log", "off")
+MIN_HOST_S = 0.1
+CONSOLE_LOG = RunDir(Path()).console_log.name
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,14 +35,18 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     text_log: str | None
     console: bool
     host_s: float | None
-    judge: CriteriaJudge
     mirrors: list[Any]
 
     def __post_init__(self) -> None:
         if self.terminal not in TERMINALS:
             raise MisuseError(f"terminal={self.terminal!r} is none of {', '.join(TERMINALS)}; choose one")
         if self.text_log is not None:
-            check_name(self.text_log, what="text log")
+            name = check_name(self.text_log, what="text log")
+            if not name.endswith(".log") or name == CONSOLE_LOG:
+                raise MisuseError(f"text_log={name!r} must end in '.log' and not be {CONSOLE_LOG!r}, e.g. 'train.log'")
+        host_s: object = self.host_s
+        if host_s is not None and not (isinstance(host_s, (int, float)) and host_s >= MIN_HOST_S):
+            raise MisuseError(f"host_s={self.host_s!r} must be at least {MIN_HOST_S} seconds, or None for no samples")
 
 
 def replay(directory: RunDir, judge: CriteriaJudge, *, rank: int, is_resumed: bool) -> Follower:
@@ -50,7 +57,7 @@ def replay(directory: RunDir, judge: CriteriaJudge, *, rank: int, is_resumed: bo
     return follower
 
 
-def attach(run: Run, attempt: Attempt, parts: Parts, follower: Follower) -> None:
+def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, follower: Follower) -> None:
     """Give the run its companion and everything that reads its facts; one part's failure costs that part alone."""
     consumers: dict[str, Consumer] = {}
     sampler: Sampler | None = None
@@ -59,8 +66,7 @@ def attach(run: Run, attempt: Attempt, parts: Parts, follower: Follower) -> None
     with attempt.guard.boundary("text log"):
         _attach_text_log(run, attempt, parts, consumers)
     if attempt.rank == 0:
-        run.verdicts = parts.judge.verdicts
-        consumers["success criteria"] = parts.judge
+        consumers["success criteria"] = judge
         consumers["scalars.csv"] = ScalarsCsv(attempt.directory)
         run.after_end.append(lambda: link_model(attempt.directory))
     with attempt.guard.boundary("terminal"):
@@ -69,9 +75,19 @@ def attach(run: Run, attempt: Attempt, parts: Parts, follower: Follower) -> None
         with attempt.guard.boundary(f"mirror {mirror}"):
             consumers[f"mirror {mirror}"] = mirror(run.dir, run.config)
     companion = Companion(attempt, consumers, follower=follower, sampler=sampler)
+    if attempt.rank == 0:
+        run.verdicts = lambda: _verdicts(companion, judge, attempt)
     run.before_end.insert(0, companion.drain)
     run.after_end.insert(0, companion.close)
     companion.start()
+
+
+def _verdicts(companion: Companion, judge: CriteriaJudge, attempt: Attempt) -> list[dict[str, Any]]:
+    """Verdicts from every fact: from the files, when the companion did not get to the end of them."""
+    if companion.is_behind:
+        judge = CriteriaJudge(judge.criteria)
+        judge.feed(Follower(attempt.directory, rank=attempt.rank).drain())
+    return judge.verdicts()
 
 
 def _attach_host(run: Run, attempt: Attempt, interval_s: float | None) -> Sampler | None:
@@ -81,8 +97,15 @@ def _attach_host(run: Run, attempt: Attempt, interval_s: float | None) -> Sample
 
     sampler = HostSampler(interval_s=interval_s, run_dir=attempt.directory.path)
     run.resources = sampler.summary
+    run.before_end.append(lambda: _tell_gaps(run, sampler.notes))
     run.after_end.append(sampler.close)
     return sampler
+
+
+def _tell_gaps(run: Run, notes: list[str]) -> None:
+    """What could not be sampled, and why, in the run's journal."""
+    for note in notes:
+        run.note(f"host sampler: {note}")
 
 
 def _attach_text_log(run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer]) -> None:

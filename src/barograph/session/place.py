@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 from pathlib import Path
@@ -9,17 +10,31 @@ from typing import Literal
 
 import msgspec
 
-from barograph.errors import MisuseError, RunBusyError, RunExistsError, RunNotFoundError
+from barograph.errors import FormatError, MisuseError, RunBusyError, RunExistsError, RunNotFoundError
 from barograph.facts.codec import decode
-from barograph.facts.log import repair_text
+from barograph.facts.log import iterate, repair_text
 from barograph.facts.rows import HOST_SPLIT, as_columns, read_header, repair_rows, tail_rows
 from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir
-from barograph.facts.state import ProcessRecord, is_alive, is_here, read_exit, read_process
+from barograph.facts.state import (
+    ExitRecord,
+    ProcessRecord,
+    is_alive,
+    is_here,
+    read_exit,
+    read_process,
+    this_process,
+    write_process,
+)
 from barograph.record.identity import Identity
+from barograph.session.launch import STALE_HEARTBEATS
 
 Resume = Literal["never", "allow", "must"]
 RESUMES: tuple[Resume, ...] = ("never", "allow", "must")
-STALE_HEARTBEATS = 12
+CLAIM_S = 2.0
+"""How long a process may take from claiming an attempt to saying who it is; after that it is taken for dead."""
+
+_POLL_S = 0.01
+_TAIL_BYTES = 1 << 16
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +47,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         previous_status: how the previous attempt ended.
         repaired: files of which a torn tail was cut.
         first_step: one more than the last recorded step.
+        failure: why the directory could not be prepared; what can still be recorded there is recorded.
     """
 
     directory: RunDir
@@ -40,6 +56,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     previous_status: str = ""
     repaired: list[str] = []
     first_step: int = 0
+    failure: OSError | None = None
 
 
 def new_place(root: Path, name: str, *, when: dt.datetime | None = None) -> Place:
@@ -64,7 +81,11 @@ def named_place(path: Path, resume: Resume) -> Place:
             raise RunNotFoundError(
                 f"{str(path)!r} holds no run to resume; check the path, or use resume='allow' to begin one there"
             )
-        return Place(directory=directory)
+        try:
+            if _claim(directory, 0):
+                return Place(directory=directory)
+        except OSError as error:
+            return Place(directory=directory, failure=error)
     if resume == "never":
         raise RunExistsError(
             f"{str(path)!r} already holds a run; use another dir, or resume='allow' to continue it as the next "
@@ -81,36 +102,96 @@ def check_resume(resume: str | None, *, has_dir: bool) -> Resume:
     """
     for known in RESUMES:
         if (resume or "never") == known:
-            if known == "must" and not has_dir:
-                raise MisuseError("resume='must' needs the run's directory; pass dir=RUN_DIRECTORY")
+            if known != "never" and not has_dir:
+                raise MisuseError(f"resume={resume!r} needs the run's directory; pass dir=RUN_DIRECTORY")
             return known
     raise MisuseError(f"resume={resume!r} is none of {', '.join(RESUMES)}; choose one")
 
 
+def _claim(directory: RunDir, attempt: int) -> bool:
+    """Take an attempt for this process; of several processes that try at once, exactly one gets it."""
+    directory.ensure_facts()
+    mark = directory.attempt_provenance(attempt) if attempt else directory.events()
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    write_process(directory.process(), this_process(attempt=attempt))
+    return True
+
+
 def _continued(directory: RunDir) -> Place:
-    process = read_process(directory.process())
+    identity = read_identity(directory)
+    process, ended = _read_state(directory)
+    if process is None and identity is None:
+        process = _await_process(directory, 0)
     if process is not None:
-        _refuse_if_busy(directory, process)
-    return Place(
+        _refuse_if_busy(directory, process, ended)
+    place = Place(
         directory=directory,
         attempt=1 if process is None else process.attempt + 1,
-        identity=read_identity(directory),
-        previous_status=_previous_status(directory, process),
-        repaired=_repair(directory),
-        first_step=_next_step(directory),
+        identity=identity,
+        previous_status=_previous_status(process, ended),
+    )
+    try:
+        attempt = _claim_next(directory, place.attempt)
+        place = msgspec.structs.replace(place, attempt=attempt, first_step=_next_step(directory))
+        return msgspec.structs.replace(place, repaired=_repair(directory))
+    except OSError as error:
+        return msgspec.structs.replace(place, failure=error)
+
+
+def _claim_next(directory: RunDir, attempt: int) -> int:
+    """Claim the first attempt from ``attempt`` on that nobody else has; a living rival is refused to."""
+    while not _claim(directory, attempt):
+        rival = _await_process(directory, attempt)
+        if rival is not None:
+            _refuse_if_busy(directory, rival, _read_state(directory)[1])
+        attempt += 1
+    return attempt
+
+
+def _await_process(directory: RunDir, attempt: int) -> ProcessRecord | None:
+    """Who claimed an attempt; None when nobody says so in time. A loop that writes events alone never does."""
+    deadline_s = time.monotonic() + (CLAIM_S if attempt or not directory.events().stat().st_size else 0.0)
+    while True:
+        process = _read_state(directory)[0]
+        if process is not None and process.attempt >= attempt:
+            return process
+        if time.monotonic() >= deadline_s:
+            return None
+        time.sleep(_POLL_S)
+
+
+def _read_state(directory: RunDir) -> tuple[ProcessRecord | None, ExitRecord | None]:
+    try:
+        return read_process(directory.process()), read_exit(directory.exit())
+    except (FormatError, msgspec.ValidationError) as error:
+        raise _unreadable(directory, "process.json or exit.json", error) from None
+
+
+def _unreadable(directory: RunDir, what: str, error: Exception) -> RunNotFoundError:
+    return RunNotFoundError(
+        f"{str(directory.path)!r} cannot be resumed, because {what} cannot be read ({error}); restore it from a copy, "
+        f"or begin another run in another dir"
     )
 
 
 def read_identity(directory: RunDir) -> Identity | None:
-    """The identity in ``run.json``; None when there is none."""
+    """The identity in ``run.json``; None when there is none.
+
+    Raises:
+        RunNotFoundError: the file is damaged.
+    """
     try:
         return msgspec.convert(decode(directory.identity.read_bytes()), Identity, strict=False)
     except FileNotFoundError:
         return None
+    except (FormatError, msgspec.ValidationError) as error:
+        raise _unreadable(directory, "run.json", error) from None
 
 
-def _refuse_if_busy(directory: RunDir, process: ProcessRecord) -> None:
-    ended = read_exit(directory.exit())
+def _refuse_if_busy(directory: RunDir, process: ProcessRecord, ended: ExitRecord | None) -> None:
     if ended is not None and ended.attempt >= process.attempt:
         return
     if is_here(process):
@@ -125,8 +206,7 @@ def _refuse_if_busy(directory: RunDir, process: ProcessRecord) -> None:
         )
 
 
-def _previous_status(directory: RunDir, process: ProcessRecord | None) -> str:
-    ended = read_exit(directory.exit())
+def _previous_status(process: ProcessRecord | None, ended: ExitRecord | None) -> str:
     if ended is not None and (process is None or ended.attempt >= process.attempt):
         return ended.status
     return "killed"
@@ -134,14 +214,21 @@ def _previous_status(directory: RunDir, process: ProcessRecord | None) -> str:
 
 def _repair(directory: RunDir) -> list[str]:
     cut = [path.name for path in (*directory.events_files(), *directory.overflow_files()) if repair_text(path)]
-    return cut + [path.name for path in directory.rows_files() if repair_rows(path)]
+    for path in directory.rows_files():
+        with contextlib.suppress(FormatError):  # its header is damaged; nothing is appended to it, `check` names it
+            cut += [path.name] if repair_rows(path) else []
+    return cut
 
 
 def _next_step(directory: RunDir) -> int:
-    last = -1.0
+    """One more than the last step of any stream: where a record that names no step goes on."""
+    last: list[float] = [-1]
     for path in directory.rows_files():
-        header = read_header(path)
-        if header is not None and header.split != HOST_SPLIT:
-            steps = as_columns(header, tail_rows(path, header, 1)).get("step", [])
-            last = max([last, *steps])
-    return int(last) + 1
+        with contextlib.suppress(FormatError):
+            header = read_header(path)
+            if header is not None and header.split != HOST_SPLIT:
+                last += as_columns(header, tail_rows(path, header, 1)).get("step", [])
+    for path in directory.overflow_files():
+        tail = iterate(path, max(0, path.stat().st_size - _TAIL_BYTES))
+        last += [step for record in tail if isinstance(step := record.get("step"), (int, float))][-1:]
+    return int(max(last)) + 1

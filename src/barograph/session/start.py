@@ -5,6 +5,7 @@ It decides nothing by itself: where the run lies is ``session.place``, how proce
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -16,13 +17,14 @@ from typing import Any
 import msgspec
 
 from barograph import plugins
-from barograph.errors import MisuseError, PluginNotFoundError, RecordingWarning
+from barograph.errors import BarographWarning, MisuseError, PluginNotFoundError, RecordingWarning
 from barograph.facts.blobs import put_bytes
 from barograph.facts.codec import encode
 from barograph.facts.descriptor import replace_file
 from barograph.facts.kinds import SCHEMA_VERSION, OnResume, OnStart, as_payload
 from barograph.facts.rundir import RunDir, check_name, default_root, run_dir_name
 from barograph.facts.state import this_process, write_process
+from barograph.record.arguments import texts, whole_or_none
 from barograph.record.attempt import Attempt, WriteMode
 from barograph.record.cadence import Cadence
 from barograph.record.criteria import CriteriaJudge
@@ -31,11 +33,12 @@ from barograph.record.guard import Guard
 from barograph.record.identity import Identity, new_run_id
 from barograph.record.run import Run
 from barograph.session.endings import watch_over
-from barograph.session.launch import find_rank, launch_key, publish, wait_for_directory, wait_for_owner
+from barograph.session.launch import find_rank, launch_key, may_recur, publish, wait_for_owner
 from barograph.session.parts import Parts, attach, replay
 from barograph.session.place import Place, check_resume, named_place, new_place, read_identity
 
 TIERS = ("quick", "full")
+_num_launches = itertools.count()
 
 
 def init(
@@ -103,17 +106,22 @@ def init(
     Raises:
         MisuseError: an argument cannot be used; nothing was written. Its subclasses say what is wrong.
     """
+    totals = (
+        whole_or_none(total_steps, what="total_steps", least=1),
+        whole_or_none(total_epochs, what="total_epochs", least=1),
+    )
+    named, base = _read_places(dir, root)
     wanted = Identity(
         run_id=new_run_id(),
         name=check_name(name or project or "run", what="run name"),
         project=project,
         group=group,
-        tags=[check_name(tag, what="tag") for tag in tags],
+        tags=[check_name(tag, what="tag") for tag in texts(tags, what="tags")],
         notes=notes,
         seed=seed,
-        tier=_check_tier(tier, dir),
+        tier=_check_tier(tier, named),
         hypothesis=hypothesis,
-        success=list(success),
+        success=texts(success, what="success"),
     )
     judge = CriteriaJudge(wanted.success)
     settings, redacted = _read_config(config)
@@ -121,25 +129,28 @@ def init(
     details = _read_detail(detail)
     if write not in ("direct", "batch"):
         raise MisuseError(f"write={write!r} is neither 'direct' nor 'batch'; choose one")
-    checked_resume = check_resume(resume, has_dir=dir is not None)
+    checked_resume = check_resume(resume, has_dir=named is not None)
     rank, world = find_rank(os.environ)
     parts = Parts(
         terminal=terminal if rank == 0 else "off",
         text_log=text_log if rank == 0 else None,
         console=console and rank == 0,
         host_s=host_s,
-        judge=judge,
-        mirrors=[mirror for name in mirrors if (mirror := _find_mirror(name)) is not None] if rank == 0 else [],
+        mirrors=_find_mirrors(texts(mirrors, what="mirrors")) if rank == 0 else [],
     )
-    key = launch_key(os.environ, world=world)
+    key = launch_key(os.environ, world=world, number=next(_num_launches) if world > 1 else 0)
     guard = Guard(strict=strict)
-    base = Path(root) if root is not None else default_root()
-    place = Place(directory=RunDir(Path(dir) if dir is not None else base / _planned_name(wanted.name)))
+    place = Place(directory=RunDir(named or base / _planned_name(wanted.name)))
     with guard.boundary("directory"):
-        if rank == 0:
-            place = named_place(Path(dir), checked_resume) if dir is not None else new_place(base, wanted.name)
+        if rank > 0:
+            place = _join(base, named, key, rank=rank, world=world)
         else:
-            place = _join(base, dir, key, rank)
+            place = named_place(named, checked_resume) if named else new_place(base, wanted.name)
+        if place.failure is not None:
+            guard.failed("directory", place.failure)
+    if place.identity is not None:
+        judge = CriteriaJudge(place.identity.success)
+        _warn_of_changes(wanted, place.identity, has_name=bool(name or project))
     attempt = Attempt(
         place.directory,
         place.identity or wanted,
@@ -151,18 +162,51 @@ def init(
     )
     run = Run(attempt, config=settings, cadence=cadence, detail=details)
     follower = replay(place.directory, judge, rank=rank, is_resumed=place.attempt > 0)
-    _begin(run, attempt, place, redacted=redacted, key=key, totals=(total_steps, total_epochs))
-    if rank == 0 and world > 1 and dir is None:
+    _begin(run, attempt, place, redacted=redacted, key=key, totals=totals)
+    if rank == 0 and world > 1 and named is None:
         with guard.boundary("launch"):
             publish(base, key, place.directory.path)
-    attach(run, attempt, parts, follower)
+    attach(run, attempt, parts, judge, follower)
     watch_over(run)
     return run
 
 
-def _check_tier(tier: str | None, directory: str | os.PathLike[str] | None) -> str | None:
-    if tier is None and directory is not None and Path(directory).name in TIERS:
-        return Path(directory).name
+def _read_places(
+    directory: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None
+) -> tuple[Path | None, Path]:
+    """The directory that the caller names, or None, and the root of runs."""
+    given: dict[str, Any] = {"dir": directory, "root": root}
+    for what, path in given.items():
+        if path is not None and not (isinstance(path, (str, os.PathLike)) and os.fspath(path)):
+            raise MisuseError(f"{what}={path!r} is no path; pass a text or a Path, or leave it out")
+    if directory is not None and root is not None:
+        warnings.warn(
+            f"root={os.fspath(root)!r} is not used, because dir={os.fspath(directory)!r} names the run's directory; "
+            f"leave one of them out",
+            BarographWarning,
+            stacklevel=3,
+        )
+    return None if directory is None else Path(directory), default_root() if root is None else Path(root)
+
+
+def _warn_of_changes(wanted: Identity, recorded: Identity, *, has_name: bool) -> None:
+    """A run that goes on stays who it was; say so where the call says otherwise."""
+    said = {field: value for field, value in wanted.as_dict().items() if value not in (None, []) and field != "run_id"}
+    if not has_name:
+        del said["name"]
+    changed = [f"{field}={value!r}" for field, value in said.items() if value != getattr(recorded, field)]
+    if changed:
+        warnings.warn(
+            f"the run goes on with what run.json says; not used: {', '.join(changed)}. To say something else, begin "
+            f"another run in another dir",
+            BarographWarning,
+            stacklevel=3,
+        )
+
+
+def _check_tier(tier: str | None, directory: Path | None) -> str | None:
+    if tier is None and directory is not None and directory.name in TIERS:
+        return directory.name
     if tier is not None and tier not in TIERS:
         raise MisuseError(f"tier={tier!r} is none of {', '.join(TIERS)}; choose one")
     return tier
@@ -185,12 +229,14 @@ def _read_detail(detail: str | Mapping[str, Any]) -> DetailConfig:
     return DetailConfig.from_mapping({"level": detail} if isinstance(detail, str) else detail)
 
 
-def _find_mirror(name: str) -> Any:
-    try:
-        return plugins.load("barograph.mirrors", name)
-    except PluginNotFoundError as error:
-        warnings.warn(f"mirror {name!r} is left out: {error}", RecordingWarning, stacklevel=3)
-        return None
+def _find_mirrors(names: list[str]) -> list[Any]:
+    found = []
+    for name in names:
+        try:
+            found.append(plugins.load("barograph.mirrors", name))
+        except PluginNotFoundError as error:
+            warnings.warn(f"mirror {name!r} is left out: {error}", RecordingWarning, stacklevel=3)
+    return found
 
 
 def _planned_name(name: str) -> str:
@@ -199,11 +245,9 @@ def _planned_name(name: str) -> str:
     return run_dir_name(name, dt.datetime.now(dt.UTC), 0)
 
 
-def _join(base: Path, directory: str | os.PathLike[str] | None, key: str, rank: int) -> Place:
+def _join(base: Path, named: Path | None, key: str, *, rank: int, world: int) -> Place:
     """The place of rank 0 of this launch."""
-    path = Path(directory) if directory is not None else wait_for_directory(base, key, rank=rank)
-    joined = RunDir(path)
-    owner = wait_for_owner(joined, key, rank=rank)
+    joined, owner = wait_for_owner(base, named, key, rank=rank, recurs=may_recur(os.environ, world=world))
     return Place(directory=joined, attempt=owner.attempt, identity=read_identity(joined))
 
 
@@ -221,7 +265,7 @@ def _begin(
     with attempt.guard.boundary("identity"):
         directory.ensure_facts()
         if attempt.rank == 0:
-            _write_identity(run, attempt, place, redacted)
+            _write_identity(run, attempt, redacted)
         record = this_process(attempt=attempt.number, t=attempt.clock(), launch=key)
         write_process(directory.process(attempt.rank), record)
     if place.attempt:
@@ -246,7 +290,7 @@ def _begin(
     attempt.record("on_start", as_payload(started))
 
 
-def _write_identity(run: Run, attempt: Attempt, place: Place, redacted: list[str]) -> None:
+def _write_identity(run: Run, attempt: Attempt, redacted: list[str]) -> None:
     from barograph.record.config import read_config_yaml, write_config_yaml  # noqa: PLC0415 - loaded already
     from barograph.record.git import collect_diff  # noqa: PLC0415 - starts subprocesses; loaded with the first run
     from barograph.record.provenance import collect_provenance  # noqa: PLC0415 - the same
@@ -264,9 +308,13 @@ def _write_identity(run: Run, attempt: Attempt, place: Place, redacted: list[str
         diff = collect_diff(Path(git["root"]), environ=os.environ)
         if diff.patch:
             ref = put_bytes(directory.blobs, diff.patch, media_type="text/x-diff")
-            git["diff"] = {**msgspec.structs.asdict(ref), "truncated": diff.truncated}
+            git["diff"] = {
+                **msgspec.structs.asdict(ref),
+                "truncated": diff.truncated,
+                "num_redacted_lines": diff.num_redacted_lines,
+            }
         git["diff_note"] = diff.note
-    if place.attempt == 0:
+    if not directory.identity.exists():
         write_config_yaml(directory.config, run.config)
         record = {
             "schema_version": SCHEMA_VERSION,

@@ -12,13 +12,16 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from barograph.errors import MisuseError
 from barograph.facts.kinds import Event
+from barograph.record.arguments import whole
 from barograph.record.run import Run
-from barograph.record.values import plain_number
+from barograph.record.values import check_metrics, is_on_device, plain_number
 from barograph.session.start import init
+
+TOTALS: Final = frozenset({"total_loss", "total", "loss"})
 
 
 class TrainingLogger:
@@ -61,7 +64,7 @@ class TrainingLogger:
         self._options = options
         self._run: Run | None = None
         self._epoch = 0
-        self._batch = 0
+        self._last = (0, -1)
         self._epoch_started_s = 0.0
         self._usage: dict[str, Any] = {}
 
@@ -130,22 +133,23 @@ class TrainingLogger:
             memory_metrics: in GB, e.g. ``{"gpu_allocated": 3.2, "cpu_rss": 8.5}``; recorded as ``memory/NAME``.
             epoch: number of the epoch; the current one when not given.
         """
-        metrics: dict[str, Any] = dict(losses)
-        if losses and not {"loss", "total", "total_loss"}.intersection(losses):
-            metrics["total_loss"] = sum(float(plain_number(name, value)) for name, value in losses.items())
+        metrics: dict[str, Any] = dict(check_metrics(losses))
+        if not TOTALS.intersection(losses):
+            metrics["total_loss"] = _sum(losses)
         if learning_rate is not None:
             metrics["learning_rate"] = learning_rate
         if gradient_norm is not None:
             metrics["gradient_norm"] = gradient_norm
         metrics |= throughput_metrics or {}
         metrics |= {f"memory/{name}": value for name, value in (memory_metrics or {}).items()}
-        self.run.log(metrics, step=self._step(batch), epoch=self._epoch if epoch is None else epoch)
+        epoch = self._epoch if epoch is None else epoch
+        self.run.log(metrics, step=self._step(whole(batch, what="batch"), epoch), epoch=epoch)
 
-    def _step(self, batch: int) -> int:
+    def _step(self, batch: int, epoch: int) -> int:
         """Batches that start again with each epoch go on from where the last epoch ended."""
-        if batch < self._batch:
+        if (epoch, batch) != self._last and batch <= self._last[1]:
             self._first_step = self._next_step
-        self._batch = batch
+        self._last = (epoch, batch)
         step = self._first_step + batch
         self._next_step = step + 1
         return step
@@ -230,10 +234,15 @@ class TrainingLogger:
 EnhancedTrainingLogger = TrainingLogger
 
 
-def _total(losses: Mapping[str, Any] | None) -> float | None:
+def _sum(losses: Mapping[str, Any]) -> Any:
+    """The sum of the losses; on a GPU it is computed there, so that nobody waits for the device."""
+    if any(map(is_on_device, losses.values())):
+        return sum(losses.values())
+    return sum(float(plain_number(name, value)) for name, value in losses.items())
+
+
+def _total(losses: Mapping[str, Any] | None) -> Any:
     if not losses:
         return None
-    for name in ("total_loss", "total", "loss"):
-        if name in losses:
-            return float(plain_number(name, losses[name]))
-    return sum(float(plain_number(name, value)) for name, value in losses.items())
+    named = [losses[name] for name in ("total_loss", "total", "loss") if name in losses]
+    return named[0] if named else _sum(losses)

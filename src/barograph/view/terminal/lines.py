@@ -95,6 +95,8 @@ class Narrator:
     def _other(self, event: Event, kind: str) -> list[str]:
         if kind in ALERTS:
             return _alert(event.payload, self._symbols)
+        if kind == "summary":
+            return []  # the last lines show what it has become
         if kind == "note":
             return [f"note: {one_line(str(event.payload.get('text', '')), limit=MESSAGE_CHARS)}"]
         return _unknown(event, kind)

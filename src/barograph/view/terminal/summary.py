@@ -48,6 +48,8 @@ def _verdict(verdict: Mapping[str, Any], symbols: Symbols) -> str:
 
 
 def _cadence(cadence: Mapping[str, Any]) -> list[str]:
+    if not cadence.get("num_fast") and not cadence.get("num_full"):
+        return []  # the loop does not use the tiers
     parts = [
         _tier(cadence, "num_fast", "fast_median_s", "fast logs"),
         _tier(cadence, "num_full", "full_median_s", "full evaluations"),

@@ -1,0 +1,86 @@
+"""``barograph list``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from barograph.facts.codec import decode
+
+
+def rows(text):
+    """The lines of a table as cells by column."""
+    head, *lines = text.splitlines()
+    starts = [(found.group(), found.start()) for found in re.finditer(r"val loss|\w+", head)]
+    return head, lines, starts
+
+
+def test_each_run_is_a_line_oldest_first(cli, root, ids):
+    """Status, id, name, times, step, losses, criteria, and what deserves a look."""
+    head, lines, _ = rows(cli("list", root).stdout)
+    assert " ".join(head.split()) == "status id name started time step loss val loss criteria notes"
+    by_name = {line.split()[2]: line for line in lines}
+    assert list(by_name) == ["mlp", "diverged", "twice", "failed", "killed"]
+    assert [line.split()[0] for line in lines] == [*["finished"] * 3, "failed", "killed"]
+    assert [line.split()[1] for line in lines] == [ids[name] for name in by_name]
+    assert re.search(r" 39 +0.025 +0.75 +1/1  -$", by_name["mlp"])
+    assert by_name["diverged"].endswith("0/2  1 alert; 1 of 1 check failed; 1 nan, 1 inf, 1 -inf")
+    assert by_name["twice"].endswith("attempt 2")
+    assert by_name["failed"].endswith("ValueError: no such layer")
+    assert by_name["killed"].endswith("the process is gone without an exit record: SIGKILL, out of memory or power")
+
+
+def test_columns_are_aligned(cli, root):
+    """Every status, id and name begins where its heading does; numbers end where theirs does."""
+    head, lines, starts = rows(cli("list", root).stdout)
+    for name, start in starts[:4]:
+        assert all(line[start] != " " and (start == 0 or line[start - 1] == " ") for line in lines), name
+    end = head.index("step") + 4
+    assert all(line[end - 1] != " " and line[end] == " " for line in lines)
+
+
+def test_json_holds_the_same_and_more(cli, root, ids):
+    """Strict JSON; what is not finite is null and named."""
+    text = cli("list", root, "--json").stdout
+    document = json.loads(text, parse_constant=lambda name: 1 / 0)
+    assert document["root"] == str(root)
+    assert [ids[name] for name in ("mlp", "diverged", "twice", "failed", "killed")] == [
+        run["run_id"] for run in document["runs"]
+    ]
+    mlp, diverged, *_ = document["runs"]
+    assert (mlp["status"]["state"], mlp["step"], mlp["num_met"], mlp["num_lost"]) == ("finished", 39, 1, 0)
+    assert mlp["val_loss"] == {"name": "loss", "split": "val", "value": 0.75, "step": 39, "epoch": None}
+    assert diverged["loss"]["value"] is None
+    assert document["nonfinite"] == {"runs": {"1": {"loss": {"value": "-inf"}}}}
+    assert decode(text.encode())["runs"][1]["loss"]["value"] == float("-inf")
+    assert diverged["nonfinite_counts"] == {"nan": 1, "inf": 1, "-inf": 1}
+
+
+def test_an_empty_directory_says_what_to_do(cli, tmp_path):
+    """No table, no error."""
+    (tmp_path / "empty").mkdir()
+    assert cli("list", tmp_path / "empty").stdout == (
+        f"no runs below {tmp_path}/empty; record one with barograph.init(root='{tmp_path}/empty')\n"
+    )
+    assert json.loads(cli("list", tmp_path / "empty", "--json").stdout)["runs"] == []
+
+
+def test_colour_is_for_terminals_that_want_it(cli, terminal, root):
+    """Never in a pipe; not with NO_COLOR; not on a dumb terminal; the words are the same."""
+    plain = cli("list", root).stdout
+    coloured = terminal("list", root)
+    assert "\x1b[32mfinished\x1b[0m" in coloured
+    assert "\x1b[31mkilled\x1b[0m" in coloured
+    assert "\x1b" not in plain
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b" not in terminal("list", root, env=env)
+    shown = re.sub(r"\x1b\[\d*m", "", coloured).replace("\r\n", "\n")
+    assert shown == plain + f"5 runs below {root}; `barograph show ID` shows one\n"
+
+
+def test_a_name_cannot_move_the_cursor(cli, tmp_path):
+    """Escape codes of a name are shown, not obeyed."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"run_id": "r", "name": "a\x1b[2Jb\nc"}))
+    assert "a\\x1b[2Jb c" in cli("list", tmp_path).stdout

@@ -1,0 +1,89 @@
+"""What every test may ask for: a run directory, and child processes that record with the real package.
+
+Warnings are errors and the network is closed (see ``pyproject.toml``); a child inherits both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from barograph.facts.rundir import RunDir
+
+pytest_plugins = ["tests.spec_plugin"]
+
+# Files and shared cores make single examples slow now and then; that is no finding.
+hypothesis.settings.register_profile(
+    "barograph", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("barograph")
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> RunDir:
+    """A run's directory with its ``facts``, and nothing in it."""
+    directory = RunDir(tmp_path / "run")
+    directory.ensure_facts()
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a Python script in a process of its own and return the ``Popen``; it is gone when the test ends.
+
+    Its ``sys.argv[1:]`` are the arguments as strings, its working directory is the test's ``tmp_path``.
+    """
+    children = []
+
+    def start(script: str, *args, env: dict[str, str] | None = None, **options) -> subprocess.Popen:
+        path = tmp_path / f"child-{len(children)}.py"
+        path.write_text(textwrap.dedent(script), encoding="utf-8")
+        command = [sys.executable, "-W", "error::ResourceWarning", str(path), *map(str, args)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        child = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, **(env or {})}, text=True, **{**pipes, **options}
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def record(start):
+    """Run a script that records to its end: ``record(script, *args, exit_code=0)`` returns stdout and stderr."""
+
+    def record(script: str, *args, exit_code: int = 0, timeout_s: float = 120, **options) -> tuple[str, str]:
+        child = start(script, *args, **options)
+        stdout, stderr = child.communicate(timeout=timeout_s)
+        assert exit_code == child.returncode, f"exit code {child.returncode}\n{stdout}\n{stderr}"
+        return stdout, stderr
+
+    return record
+
+
+@pytest.fixture
+def root_only():
+    """Skip where the process may not mount file systems or change its user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs the rights of root to mount file systems and to change the user")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests come last, so that what is quick fails first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture
+def package_root() -> Path:
+    """The repository."""
+    return Path(__file__).parent.parent
