@@ -39,7 +39,7 @@ def imported(path):
 
 def test_there_are_examples_to_test():
     """The documented examples are there, so that the tests below are about something."""
-    names = {"plain_loop", "torch_loop", "resume", "quick_full", "facts_first"}
+    names = {"plain_loop", "torch_loop", "resume", "quick_full", "facts_first", "loss_curve"}
     assert names == {path.stem for path in EXAMPLES}
 
 
