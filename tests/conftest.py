@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -37,14 +36,15 @@ def run_dir(tmp_path) -> RunDir:
 def start(tmp_path):
     """Start a Python script in a process of its own and return the ``Popen``; it is gone when the test ends.
 
-    Its ``sys.argv[1:]`` are the arguments as strings, its working directory is the test's ``tmp_path``.
+    Its ``sys.argv[1:]`` are the arguments as strings, its working directory is the test's ``tmp_path``; ``prefix`` is
+    a command that runs it.
     """
     children = []
 
-    def start(script: str, *args, env: dict[str, str] | None = None, **options) -> subprocess.Popen:
+    def start(script: str, *args, env: dict[str, str] | None = None, prefix=(), **options) -> subprocess.Popen:
         path = tmp_path / f"child-{len(children)}.py"
         path.write_text(textwrap.dedent(script), encoding="utf-8")
-        command = [sys.executable, "-W", "error::ResourceWarning", str(path), *map(str, args)]
+        command = [*prefix, sys.executable, "-W", "error::ResourceWarning", str(path), *map(str, args)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         child = subprocess.Popen(
             command, cwd=tmp_path, env={**os.environ, **(env or {})}, text=True, **{**pipes, **options}
@@ -69,21 +69,3 @@ def record(start):
         return stdout, stderr
 
     return record
-
-
-@pytest.fixture
-def root_only():
-    """Skip where the process may not mount file systems or change its user."""
-    if os.geteuid() != 0:
-        pytest.skip("needs the rights of root to mount file systems and to change the user")
-
-
-def pytest_collection_modifyitems(items):
-    """Slow tests come last, so that what is quick fails first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-
-
-@pytest.fixture
-def package_root() -> Path:
-    """The repository."""
-    return Path(__file__).parent.parent

@@ -9,8 +9,6 @@ import math
 import subprocess
 import sys
 
-import pytest
-
 from barograph.facts.codec import decode
 from barograph.facts.rundir import RunDir
 from barograph.read.run import RunReader
@@ -79,9 +77,7 @@ def test_damage_is_told_on_stderr(cli, root, ids):
     stream.write_bytes(b"X" + stream.read_bytes()[1:])
     done = cli("--root", root, "cat", ids["mlp"])
     assert len(done.stdout.splitlines()) == 81
-    assert done.stderr == (
-        f"barograph: 1 places of {run} hold no fact and were left out; `barograph check {run}` shows them\n"
-    )
+    assert done.stderr == (f"barograph: 1 place of {run} without a fact left out; `barograph check {run}` says where\n")
 
 
 def test_a_run_that_is_being_written(cli, start, tmp_path):
@@ -107,9 +103,8 @@ def test_a_run_that_is_being_written(cli, start, tmp_path):
     assert child.poll() is None
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_run(tmp_path):
-    """Two million numbers pass through less than 60 MB of memory."""
+    """Half a million numbers pass through less than 60 MB of memory, the interpreter included."""
     script = """if True:
         import sys
         from pathlib import Path
@@ -117,7 +112,7 @@ def test_memory_does_not_grow_with_the_run(tmp_path):
         from barograph.facts.rundir import RunDir
         directory = RunDir(Path(sys.argv[1]))
         log = MetricsLog(directory, run_id="r")
-        for step in range(1_000_000):
+        for step in range(250_000):
             log.append({"a": 0.1, "b": 0.2}, step=step, split="train", t=1.0)
         log.close()
         directory.identity.write_text('{"run_id": "r"}')
@@ -131,6 +126,6 @@ def test_memory_does_not_grow_with_the_run(tmp_path):
         print(peak.split()[1], file=sys.stderr)
     """
     done = subprocess.run([sys.executable, "-c", measure, tmp_path], capture_output=True, text=True, check=True)
-    assert done.stdout.count("\n") == 2_000_001
+    assert done.stdout.count("\n") == 500_001
     print(f"peak memory of cat: {int(done.stderr) / 1000:.0f} MB")
     assert int(done.stderr) < 60_000

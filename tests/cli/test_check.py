@@ -11,7 +11,7 @@ def test_a_whole_run_whose_criteria_hold(cli, root, ids):
     """Exit code 0; the verdict is judged again and shown with its evidence."""
     done = cli("--root", root, "check", ids["mlp"])
     assert done.stdout.splitlines() == [
-        f"ok  {ids['mlp']}  mlp  finished",
+        f"ok     {ids['mlp']}  mlp  finished",
         "  \u2705 loss < 0.3 by step 100 on train: 0.25 at step 3",
         "1 run, 0 errors, 0 warnings, 1 of 1 success criteria hold",
     ]
@@ -35,7 +35,7 @@ def test_a_criterion_that_does_not_hold_fails_the_check(cli, root, ids):
     """Exit code 1, though every file is whole; so does one that could not be judged."""
     done = cli("--root", root, "check", ids["diverged"], code=1)
     assert done.stdout.splitlines() == [
-        f"error  {ids['diverged']}  diverged  finished",
+        f"unmet  {ids['diverged']}  diverged  finished",
         "  \u274c final loss is finite: -inf at step 4",
         "  \u26a0\ufe0f f1 > 0.9 (could not be judged): 'f1' was never recorded; recorded were loss",
         "1 run, 0 errors, 0 warnings, 0 of 2 success criteria hold",
@@ -61,6 +61,7 @@ def test_damage_fails_the_check(cli, root, ids):
     lines = events.read_bytes().splitlines(keepends=True)
     events.write_bytes(b"".join([lines[0], b"broken\n", *lines[1:]]))
     done = cli("check", run, code=1)
+    assert done.stdout.startswith("error  ")
     assert (
         f"  error  facts/events.jsonl: 7 bytes at byte {len(lines[0])} hold no fact (not a JSON line (Expecting value: "
         "line 1 column 1 (char 0)): b'broken\\n'); readers skip them: restore the file from a copy if there is one"
@@ -86,7 +87,7 @@ def test_a_whole_root_is_checked(cli, root, ids):
     heads = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[:3] for line in heads[:-1]] == [
         ["ok", ids["mlp"], "mlp"],
-        ["error", ids["diverged"], "diverged"],
+        ["unmet", ids["diverged"], "diverged"],
         ["ok", ids["twice"], "twice"],
         ["ok", ids["failed"], "failed"],
         ["ok", ids["killed"], "killed"],

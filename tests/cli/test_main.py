@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -114,11 +114,15 @@ def test_only_the_verb_that_is_asked_for_is_loaded(root):
 
 
 def test_a_list_is_there_at_once(root):
-    """Five runs in well under a second, the start of Python included; the figure is printed."""
-    took_s = []
+    """Five runs cost a fraction of a second of processor time, the start of Python included; the figure is printed.
+
+    The budget is 150 ms on a machine at rest; what is asserted leaves room for shared ones.
+    """
+    used_s = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "barograph.cli", "list", root], stdout=subprocess.DEVNULL, check=True)
-        took_s.append(time.perf_counter() - began_s)
-    print(f"barograph list of 5 runs: median {1000 * statistics.median(took_s):.0f} ms")
-    assert min(took_s) < 0.6
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    print(f"barograph list of 5 runs: median {1000 * statistics.median(used_s):.0f} ms of processor time")
+    assert min(used_s) < 0.5

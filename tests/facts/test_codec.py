@@ -224,8 +224,11 @@ def test_a_foreign_nonfinite_map_harms_nothing(record, marks):
 
 def test_marks_restore_only_what_is_missing():
     """A number that stands in the line wins over its mark, and a mark of an index that is not there is left out."""
-    line = b'{"a":1.0,"b":[null],"nonfinite":{"a":"nan","b":{"0":"inf","7":"nan","x":"nan"},"c":"nan"}}'
-    assert {"a": 1.0, "b": [math.inf]} == decode(line)
+    line = (
+        b'{"a":1.0,"b":[null],"d":null,"e":null,'
+        b'"nonfinite":{"a":"nan","b":{"0":"inf","7":"nan","x":"nan"},"c":"nan","d":[],"e":"huge"}}'
+    )
+    assert decode(line) == {"a": 1.0, "b": [math.inf], "d": None, "e": None}
 
 
 def test_bare_constants_of_other_writers_are_read():

@@ -209,6 +209,8 @@ def test_threads_record_each_call_once_and_in_their_order(run_dir, recorder, num
         thread.start()
     for thread in threads:
         thread.join()
+    lanes = min(num_threads, OWN_LANES + 1)  # a stream has one writing thread, but for the last, which has a lock
+    assert len(run_dir.rows_files()) == 2 * lanes
     seen = read(run_dir)
     assert len(seen) == 300 * num_threads
     for index in range(num_threads):

@@ -159,6 +159,39 @@ def test_a_new_name_becomes_a_last_column_and_no_row_is_lost(tmp_path):
     )
 
 
+@pytest.mark.spec("S3.20")
+def test_an_epoch_is_completed_and_never_overwritten(tmp_path):
+    """The same numbers add nothing, further names fill the row, another number is another row."""
+    append_scalars_csv(tmp_path, epoch=0, train_loss=0.5)
+    append_scalars_csv(tmp_path, epoch=1, train_loss=0.4)
+    append_scalars_csv(tmp_path, epoch=0, train_loss=0.5, val_loss=math.nan)
+    append_scalars_csv(tmp_path, epoch=0, train_loss=0.5)
+    append_scalars_csv(tmp_path, epoch=1, val_loss=0.7)
+    path = append_scalars_csv(tmp_path, epoch=1, train_loss=0.3)
+    assert path.read_text(encoding="utf-8") == "epoch,train_loss,val_loss\n0,0.5,nan\n1,0.4,0.7\n1,0.3,\n"
+
+
+@pytest.mark.spec("S3.13", "S3.20")
+def test_a_loop_that_writes_the_table_itself_inside_a_run_has_each_epoch_once(record, tmp_path):
+    """The run keeps the table of its events, the loop calls ``append_scalars_csv`` too: one row per epoch."""
+    record(
+        """
+        import time
+        import barograph
+        from barograph.facts import append_jsonl_event, append_scalars_csv, build_event_payload
+        with barograph.init(dir="run", terminal="off", host_s=None) as run:
+            for epoch in range(60):
+                numbers = {"train_loss": 1 / (epoch + 1), "metrics": {"perplex": epoch / 7}}
+                append_jsonl_event(run.dir, build_event_payload("on_epoch_end", run.dir, epoch=epoch, **numbers))
+                append_scalars_csv(run.dir, epoch=epoch, **numbers)
+                time.sleep(0.005)
+        """
+    )
+    rows = table(RunDir(tmp_path / "run").scalars_csv)
+    expected = [(str(epoch), repr(1 / (epoch + 1)), repr(epoch / 7)) for epoch in range(60)]
+    assert [(row["epoch"], row["train_loss"], row["perplex"]) for row in rows] == expected
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -1,6 +1,6 @@
 """Writes a small, whole run directory with fixed clock and ids: ``python tests/golden/make.py DIRECTORY``.
 
-The directory of a release is made once, when the release is, and never again: newer releases must read what older
+The directory of a release is made until the release is out, and never again: newer releases must read what older
 ones wrote. While the format is as it was, the script still writes the same bytes, which a test checks.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -159,4 +160,5 @@ def _example() -> OnExample:
 
 
 if __name__ == "__main__":
+    shutil.rmtree(Path(sys.argv[1]) / NAME, ignore_errors=True)
     print(make(Path(sys.argv[1])).path)

@@ -14,7 +14,8 @@ SCRIPT = """
 import math, sys, barograph
 
 with barograph.init(
-    project="digits", name="mlp", dir=sys.argv[1], terminal="off", host_s=None, seed=7, group="g", tags=["small", "first"],
+    project="digits", name="mlp", dir=sys.argv[1], terminal="off", host_s=None,
+    seed=7, group="g", tags=["small", "first"],
     config={"optim": {"lr": 1e-3, "betas": [0.9, 0.99]}, "seed": 7}, hypothesis="a line is enough",
     success=["loss < 0.3 by step 100 on train", "val_loss < 0.01"], log_steps=10, eval_steps=20, total_steps=40,
 ) as run:

@@ -50,6 +50,7 @@ def test_the_end_of_other_loops_needs_no_status():
     digest = Digest([event("on_train_end", total_time_s=3.0), event("on_train_end", attempt=1)])
     assert (digest.attempts[0].status, digest.attempts[0].total_time_s) == ("finished", 3.0)
     assert (digest.attempts[1].status, digest.attempts[1].total_time_s) == ("finished", None)
+    assert digest.end.total_time_s == 3.0
 
 
 def test_epochs_best_and_last():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from tests.recorded import Recorded
 
 import barograph
-from tests.recorded import Recorded
 
 QUIET = {"terminal": "off", "text_log": None, "console": False, "host_s": None}
 
 
 @pytest.fixture
-def new_run(tmp_path):
+def new_run(tmp_path, monkeypatch):
     """Begin a run in ``tmp_path/"run"``, or as the options say; it is finished when the test ends."""
+    # As if a script outside this repository ran, or every run would keep the repository's uncommitted changes.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
     runs = []
 
     def new_run(**options) -> barograph.Run:

@@ -21,17 +21,15 @@ ANSWER = "The capital of France is Paris, which is also the largest city"
 def test_fast_log(new_run):
     """A fast log has the prompt, the golden answer, the loss and the token counts, and nothing that costs more."""
     run = new_run()
-    run.example(
-        step=10, **ASKED, loss=torch.tensor(0.3245), prompt_tokens=12, golden_tokens=np.int64(15), example_id="e7"
-    )
+    tokens = {"prompt_tokens": 12, "golden_tokens": np.int64(15)}
+    run.example(step=10, **ASKED, loss=torch.tensor(0.3245), **tokens, example_id="e7")
     shown = Recorded(run.dir).only("on_example")
     assert shown == {
         "step": 10,
         "tier": "fast",
         **ASKED,
         "example_id": "e7",
-        "prompt_tokens": 12,
-        "golden_tokens": 15,
+        **tokens,
         "example_loss": torch.tensor(0.3245).item(),
     }
 
@@ -40,25 +38,15 @@ def test_fast_log(new_run):
 def test_full_evaluation(new_run):
     """A full evaluation has the output, every notion of match and the one that decided, losses and token counts."""
     run = new_run()
-    run.example(
-        step=200,
-        **ASKED,
-        output=ANSWER,
-        loss=0.2134,
-        val_loss=0.2456,
-        prompt_tokens=12,
-        golden_tokens=15,
-        output_tokens=18,
-    )
+    tokens = {"prompt_tokens": 12, "golden_tokens": 15, "output_tokens": 18}
+    run.example(step=200, **ASKED, output=ANSWER, loss=0.2134, val_loss=0.2456, **tokens)
     shown = Recorded(run.dir).only("on_example")
     assert shown == {
         "step": 200,
         "tier": "full",
         **ASKED,
         "output": ANSWER,
-        "prompt_tokens": 12,
-        "golden_tokens": 15,
-        "output_tokens": 18,
+        **tokens,
         "example_loss": 0.2134,
         "val_loss": 0.2456,
         "matches": {"exact": False, "normalised": False, "contains": True},

@@ -148,6 +148,43 @@ except PreemptedError as error:
     assert run.exit.ledger["failures"] == {}
 
 
+@pytest.mark.parametrize("call", ["run.event('custom', kind='beat')", "logger.info('beat')", "print('beat')"])
+def test_own_handler_may_raise_at_any_moment(record, tmp_path, call):
+    """Also what it raises in the middle of the recorder's work reaches the script, and costs no fact."""
+    script = (
+        OPEN
+        + f"""
+from loguru import logger
+
+class PreemptedError(Exception):
+    pass
+
+def preempt(number, frame):
+    raise PreemptedError
+
+signal.signal(signal.SIGUSR1, preempt)
+run = barograph.init(dir="run", terminal="off", host_s=None)
+num_caught = 0
+for attempt in range(50):
+    try:
+        threading.Timer(0.002, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        while True:
+            {call}
+            time.sleep(0.0002)
+    except PreemptedError:
+        num_caught += 1
+run.finish()
+print(num_caught, file=sys.stderr)
+"""
+    )
+    _, stderr = record(script)
+    run = Recorded(tmp_path / "run")
+    assert stderr.splitlines()[-1] == "50"
+    assert len(run.of("on_signal")) == 50
+    assert (run.exit.ledger["lost"], run.exit.ledger["failures"]) == (0, {})
+    assert [event.seq for event in run.events] == list(range(len(run.events)))
+
+
 def test_ignored_signals_stay_ignored(record, tmp_path):
     """A signal that the script ignores is left alone."""
     script = (
@@ -453,6 +490,7 @@ while True:
     logger.info("step {}", step)
     run.log({"loss": step / 7}, step=step)
     step += 1
+    time.sleep(0.0002)
 """
     )
     child = start(script)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from tests.recorded import Recorded
 
 import barograph
 from barograph.errors import (
@@ -132,6 +133,37 @@ def test_git_commit_and_uncommitted_diff(record, tmp_path):
     digest = found["diff"]["sha256"]
     patch = (tmp_path / "run/blobs" / digest[:2] / digest).read_text()
     assert "-lr = 0.1\n+lr = 0.2\n" in patch
+
+
+@pytest.mark.spec("S3.10", "S3.74")
+def test_within_a_hydra_run(record, tmp_path):
+    """A run in the directory that Hydra made leaves Hydra's files as they are, and records config and overrides."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/config.yaml").write_text("lr: 0.1\nmodel:\n  hidden: 64\n  width: ${model.hidden}\n")
+    script = """
+    import sys
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    import barograph
+
+    @hydra.main(version_base=None, config_path="conf", config_name="config")
+    def train(cfg):
+        place = HydraConfig.get().runtime.output_dir
+        with barograph.init(dir=place, config=cfg, terminal="off", console=False, host_s=None) as run:
+            run.log({"loss": cfg.lr}, step=0)
+
+    sys.argv[1:] = ["lr=0.5", "hydra.run.dir=outputs/run_x"]
+    train()
+    """
+    record(script)
+    directory = tmp_path / "outputs/run_x"
+    kept = {name: yaml.safe_load((directory / f".hydra/{name}.yaml").read_text()) for name in ("config", "overrides")}
+    assert kept == {"config": {"lr": 0.5, "model": {"hidden": 64, "width": "${model.hidden}"}}, "overrides": ["lr=0.5"]}
+    assert (directory / ".hydra/hydra.yaml").is_file()
+    assert yaml.safe_load((directory / "config.yaml").read_text()) == {"lr": 0.5, "model": {"hidden": 64, "width": 64}}
+    found = json.loads((directory / "run.json").read_text())["provenance"]["hydra"]
+    assert found["overrides"] == ["lr=0.5"]
+    assert Recorded(directory).column("loss") == [0.5]
 
 
 @pytest.mark.spec("S1.37")

@@ -14,7 +14,15 @@ from tests.recorded import Recorded
 from barograph.errors import MisuseError
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import ExitRecord, read_process, this_process, write_exit, write_process
-from barograph.session.launch import find_rank, launch_key, may_recur, publish, wait_for_owner
+from barograph.session.launch import (
+    Launch,
+    find_launch,
+    find_rank,
+    launch_key,
+    may_recur,
+    publish,
+    wait_for_owner,
+)
 
 WORK = """
 import os, sys, time
@@ -30,6 +38,7 @@ with barograph.init(name="digits", config={"lr": 0.1}, **options) as run:
     print(run.rank, run.id, run.dir.resolve())
 """
 PORT = itertools.count(29500)
+LATER = Launch(rank=1, world=2, key="key", recurs=True)
 
 
 def launch(start, world: int, *args, variables=("RANK", "WORLD_SIZE"), **late_s: str) -> list[list[str]]:
@@ -194,6 +203,17 @@ def test_rank_that_is_no_number(name):
         find_rank({"RANK": "0", "WORLD_SIZE": "2", name: "first"})
 
 
+def test_find_launch():
+    """A single process is no launch and uses up no number; each run of a rank has a key of its own."""
+    numbers = itertools.count()
+    assert find_launch({"RANK": "0", "WORLD_SIZE": "1"}, numbers=numbers) == Launch()
+    environ = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+    first, second = (find_launch(environ, numbers=numbers) for _ in range(2))
+    assert (first.rank, first.world, first.recurs) == (1, 4, True)
+    assert first.key == launch_key(environ, world=4, number=0)
+    assert second.key == launch_key(environ, world=4, number=1)
+
+
 def test_launch_key():
     """One process has no key; launches differ by every variable, by their number, and on one machine by launcher."""
     base = {"MASTER_ADDR": "a", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "x"}
@@ -237,9 +257,9 @@ def test_pointer_of_an_older_launch_is_passed_over(tmp_path):
     write_exit(old.exit(), ExitRecord(attempt=0, status="finished", t=0.0))
     publish(tmp_path, "key", old.path)
     with pytest.raises(TimeoutError, match=r"rank 1 waited 0\.05 s"):
-        wait_for_owner(tmp_path, None, "key", rank=1, recurs=True, timeout_s=0.05)
+        wait_for_owner(tmp_path, None, LATER, timeout_s=0.05)
     publish(tmp_path, "key", new.path)
-    directory, process = wait_for_owner(tmp_path, None, "key", rank=1, recurs=True, timeout_s=0.05)
+    directory, process = wait_for_owner(tmp_path, None, LATER, timeout_s=0.05)
     assert (directory.path, process.pid) == (new.path, os.getpid())
 
 
@@ -249,8 +269,8 @@ def test_owner_on_another_machine(tmp_path):
     directory.ensure_facts()
     record = this_process(attempt=0, launch="key")
     write_process(directory.process(), msgspec.structs.replace(record, host="elsewhere"))
-    assert wait_for_owner(tmp_path, tmp_path, "key", rank=1, recurs=True, timeout_s=0.05)[1].host == "elsewhere"
+    assert wait_for_owner(tmp_path, tmp_path, LATER, timeout_s=0.05)[1].host == "elsewhere"
     long_ago = time.time() - 3600
     os.utime(directory.process(), (long_ago, long_ago))
     with pytest.raises(TimeoutError):
-        wait_for_owner(tmp_path, tmp_path, "key", rank=1, recurs=True, timeout_s=0.05)
+        wait_for_owner(tmp_path, tmp_path, LATER, timeout_s=0.05)

@@ -46,8 +46,10 @@ QUIET = {"terminal": "off", "text_log": None, "console": False, "host_s": None}
 
 
 @pytest.fixture
-def new_logger(tmp_path):
+def new_logger(tmp_path, monkeypatch):
     """Make a logger that has not started; its run is ended when the test ends."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
     loggers = []
 
     def new_logger(**options):
@@ -215,9 +217,7 @@ def test_total_loss_is_not_added_twice(new_logger):
 def test_order_of_calls(new_logger):
     """Logging before the start, and a second start, are refused with what to do."""
     logger = new_logger()
-    with pytest.raises(
-        MisuseError, match=r"'music' has not started; call start_training\(total_epochs=\.\.\.\)"
-    ):
+    with pytest.raises(MisuseError, match=r"'music' has not started; call start_training\(total_epochs=\.\.\.\)"):
         logger.log_batch(0, {"loss": 0.5})
     logger.start_training()
     with pytest.raises(MisuseError, match="experiment 'music' has started already; make another TrainingLogger"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from barograph.cli.arguments import add_run, run_of, verb_parser
+from barograph.cli.output import plural, write_utf8
 from barograph.facts.log import Damage
 from barograph.read.flat import csv_lines, json_lines
 from barograph.read.run import RunReader
@@ -42,12 +43,12 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     else:
         lines = csv_lines(reader.directory, damage, chosen=chosen)
     for text in lines:
-        sys.stdout.write(text)
+        write_utf8(text.encode("utf-8"))
     sys.stdout.flush()
     if damage:
         print(
-            f"barograph: {len(damage)} places of {reader.path} hold no fact and were left out; "
-            f"`barograph check {reader.path}` shows them",
+            f"barograph: {plural(len(damage), 'place')} of {reader.path} without a fact left out; "
+            f"`barograph check {reader.path}` says where",
             file=sys.stderr,
         )
     return 0

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from barograph.cli.arguments import root_of, verb_parser
-from barograph.cli.output import GAP, Style, plural, print_json, status_words
+from barograph.cli.output import GAP, Style, plural, print_json
 from barograph.errors import InvalidCriterionError
 from barograph.facts.kinds import OnTrainEnd
 from barograph.facts.rundir import RunDir
@@ -27,8 +27,11 @@ Verifies every file of a run, or of each run below a directory: format, torn and
 contents of blobs, facts that the ledger counts and the files lack. Then judges the success criteria again, from
 the facts alone. Nothing is changed.
 
-exit code: 0 nothing is wrong; 1 an error was found, or a criterion of a run that ended does not hold or could not
-be judged; 2 there is no such run. Warnings (a run that was killed, a write that was cut short) do not count.
+  ok     nothing is wrong; warnings (a run that was killed, a write that was cut short) do not count
+  error  facts are lost, damaged, or contradict each other
+  unmet  a criterion of a run that has ended does not hold, or could not be judged
+
+exit code: 0 when every run is ok, 1 when not, 2 when there is no such run.
 """
 
 
@@ -132,9 +135,11 @@ def _verdict_word(passed: bool | None) -> str:
 
 
 def _lines(report: Report, style: Style) -> list[str]:
-    reason = status_words(report.status)
-    head = f"{style.word('ok' if report.ok else 'error')}{GAP}{report.run_id or '-'}{GAP}{one_line(report.name)}{GAP}"
-    lines = [head + style.word(report.status.state) + (f": {reason}" if reason else "")]
+    has_errors = any(finding.severity == "error" for finding in report.findings)
+    word = "ok" if report.ok else "error" if has_errors else "unmet"
+    blank = " " * (len("error") - len(word))
+    name = one_line(report.name)
+    lines = [GAP.join((style.word(word) + blank, report.run_id or "-", name, style.word(report.status.state)))]
     for finding in report.findings:
         where = f"{finding.file}: " if finding.file else ""
         lines.append(f"{GAP}{style.word(finding.severity)}{GAP}{where}{one_line(finding.message)}")

@@ -81,7 +81,7 @@ def _criteria(run: Overview) -> str:
 
 def _notes(run: Overview) -> list[str]:
     notes = [
-        f"attempt {run.num_attempts}" if run.num_attempts > 1 else "",
+        f"{run.num_attempts} attempts" if run.num_attempts > 1 else "",
         plural(run.num_alerts, "alert") if run.num_alerts else "",
         f"{run.num_checks_failed} of {plural(run.num_checks, 'check')} failed" if run.num_checks_failed else "",
         nonfinite_words(run.nonfinite_counts),

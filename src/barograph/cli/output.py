@@ -27,6 +27,7 @@ _COLOURS: Final = {
     "killed": "\x1b[31m",
     "ok": "\x1b[32m",
     "error": "\x1b[31m",
+    "unmet": "\x1b[31m",
     "warning": "\x1b[33m",
 }
 
@@ -62,7 +63,16 @@ class Style:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one line of strict JSON; non-finite numbers are ``null``, named in the ``nonfinite`` map."""
-    sys.stdout.write(encode(document).decode("utf-8") + "\n")
+    write_utf8(encode(document) + b"\n")
+
+
+def write_utf8(data: bytes) -> None:
+    """Print text for programs: UTF-8, whatever a person's terminal understands."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:  # somebody put a stream of text in place of the standard output
+        sys.stdout.write(data.decode("utf-8"))
+    else:
+        buffer.write(data)
 
 
 def table(

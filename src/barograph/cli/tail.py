@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TextIO, cast
 
 from barograph.cli.arguments import add_run, run_of, verb_parser
-from barograph.cli.output import Style, status_words
-from barograph.facts.codec import encode
+from barograph.cli.output import Style, print_json, status_words
 from barograph.facts.kinds import Event
 from barograph.facts.rundir import RunDir
 from barograph.read.backlog import read_backlog
 from barograph.read.follow import Consumer, Fact, Follower
 from barograph.read.status import LIVING, Status, read_status
 from barograph.view.terminal import TerminalView
+from barograph.view.terminal.lines import Narrator, read_payload
+from barograph.view.terminal.plain import INTERVAL_S
 
 DESCRIPTION: Final = """\
 The latest examples, checks, epochs and other events of a run, in the blocks that its own terminal showed, and
@@ -26,7 +27,6 @@ alone.
 NUM_EVENTS: Final = 10
 POLL_S: Final = 0.2
 STATUS_S: Final = 1.0
-SILENT: Final = frozenset({"on_phase_end"})
 
 
 def main(argv: Sequence[str], *, root: str | None) -> int:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     if args.n < 0:
         parser.error(f"argument -n: {args.n} events cannot be shown; give 0 or more")
     path = run_of(args, root)
-    screen: _Screen = _JsonLines(sys.stdout) if args.json else _Terminal(sys.stdout, live=args.follow)
+    screen: _Screen = _JsonLines() if args.json else _Terminal(sys.stdout, live=args.follow)
     follower = Follower(RunDir(path))
     try:
         show_backlog(follower, screen, count=args.n)
@@ -62,21 +62,24 @@ class _Screen(Consumer, Protocol):
     def remember(self, facts: Sequence[Fact]) -> None:
         """Take in facts without showing them."""
 
+    def shows(self, event: Event) -> bool:
+        """Whether an event would be seen."""
+
 
 def show_backlog(follower: Follower, screen: _Screen, *, count: int) -> None:
-    """Show the last ``count`` events that are there; everything before them only counts."""
-    kept: deque[Fact] = deque()
-    num_shown = 0
+    """Show the last ``count`` events that can be seen; everything before them only counts."""
+    kept: deque[tuple[Event, bool]] = deque()
+    num_seen = 0
     for facts in read_backlog(follower):
         older: list[Fact] = [fact for fact in facts if not isinstance(fact, Event)]
         for event in (fact for fact in facts if isinstance(fact, Event)):
-            kept.append(event)
-            num_shown += _is_shown(event)
-            while kept and (num_shown > count or not _is_shown(kept[0])):
-                num_shown -= _is_shown(kept[0])
-                older.append(kept.popleft())
+            kept.append((event, screen.shows(event)))
+            num_seen += kept[-1][1]
+            while kept and (num_seen > count or not kept[0][1]):
+                num_seen -= kept[0][1]
+                older.append(kept.popleft()[0])
         screen.remember(older)
-    screen.feed(list(kept))
+    screen.feed([event for event, _ in kept])
 
 
 def follow(
@@ -101,26 +104,23 @@ def follow(
             sleep(POLL_S)
 
 
-def _is_shown(fact: Fact) -> bool:
-    return isinstance(fact, Event) and (fact.moment not in SILENT or bool(fact.payload.get("failed")))
-
-
 class _JsonLines:
-    """Events as lines of JSON."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    """Events as lines of JSON on the standard output."""
 
     def remember(self, facts: Sequence[Fact]) -> None:
         """Nothing to count."""
+
+    def shows(self, event: Event) -> bool:  # noqa: ARG002 - every event is a line
+        """Always."""
+        return True
 
     def feed(self, facts: Iterable[Fact]) -> None:
         """Print the events among the facts."""
         for fact in facts:
             if isinstance(fact, Event):
                 head = {"schema_version": fact.schema_version, "seq": fact.seq, "t": fact.t, "moment": fact.moment}
-                self._stream.write(encode({**head, **fact.payload}).decode("utf-8") + "\n")
-        self._stream.flush()
+                print_json({**head, **fact.payload})
+        sys.stdout.flush()
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -135,8 +135,13 @@ class _Terminal:
             cast("TextIO", self._gate),
             mode="auto" if live else "plain",
             clock=lambda: time.monotonic() if self._gate.is_open else 0.0,
-            interval_s=10.0 if live else 0.0,
+            interval_s=INTERVAL_S if live else 0.0,
         )
+        self._narrator = Narrator()
+
+    def shows(self, event: Event) -> bool:
+        """Whether there is a line about it."""
+        return bool(self._narrator.lines(event, read_payload(event)))
 
     def remember(self, facts: Sequence[Fact]) -> None:
         """Take in facts without showing them."""

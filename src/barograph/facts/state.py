@@ -38,6 +38,7 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
         heartbeat_s: how often the file's modification time is renewed, in seconds.
         oom_kills: the control group's count of out-of-memory kills at the start, or None.
         launch: what the processes of one distributed launch have in common, "" for a single process.
+        pid_namespace: in which the process id counts: containers of one host may each have a process 7.
     """
 
     attempt: int
@@ -49,6 +50,7 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = HEARTBEAT_S
     oom_kills: int | None = None
     launch: str = ""
+    pid_namespace: str = ""
 
 
 class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ def this_process(*, attempt: int, t: float | None = None, launch: str = "") -> P
         started_t=time.time() if t is None else t,
         oom_kills=oom_kills(),
         launch=launch,
+        pid_namespace=pid_namespace(),
     )
 
 
@@ -94,6 +97,14 @@ def boot_id() -> str:
     """An identifier of this boot of this machine; "" where the system does not tell."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def pid_namespace() -> str:
+    """The namespace in which process ids are to be read, e.g. ``pid:[4026531836]``; "" where there is no such thing."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
@@ -119,8 +130,9 @@ def oom_kills() -> int | None:
 
 
 def is_here(record: ProcessRecord) -> bool:
-    """Whether the record is of this machine and this boot, so that its process can be looked at."""
-    return record.host == socket.gethostname() and record.boot_id == boot_id()
+    """Whether the record is of this machine, boot and process namespace, so that its process can be looked at."""
+    same_namespace = record.pid_namespace in ("", pid_namespace())
+    return same_namespace and record.host == socket.gethostname() and record.boot_id == boot_id()
 
 
 def is_alive(record: ProcessRecord) -> bool:

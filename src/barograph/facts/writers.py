@@ -62,7 +62,9 @@ def append_scalars_csv(
     """Append one epoch to ``facts/scalars.csv``, for reading as a DataFrame.
 
     A name that the file does not have yet becomes a new last column: the file is written anew beside the old
-    one and put in its place atomically, older rows with an empty field there.
+    one and put in its place atomically, older rows with an empty field there. An epoch that is there already with
+    the same numbers is completed, not repeated: a loop's own call and the table that an open run keeps of its
+    ``on_epoch_end`` events give one row. With another number it is another row.
 
     Args:
         run_dir: the run's directory.
@@ -89,16 +91,36 @@ def append_scalars_csv(
 
 def _append_row(path: Path, row: dict[str, str]) -> None:
     repair_text(path)
-    columns = _read_columns(path)
-    fresh = [key for key in row if key not in columns]
-    if fresh:
-        _write_wider(path, columns + fresh, row)
+    columns, rows = _read_table(path)
+    wider = [*columns, *(key for key in row if key not in columns)]
+    cells = [row.get(column, "") for column in wider]
+    twin = _find_twin(rows, cells, wider.index("epoch"))
+    if twin is None and wider == columns:
+        file = AppendFile(path)
+        try:
+            file.write(_csv_line(cells))
+        finally:
+            file.close()
         return
-    file = AppendFile(path)
-    try:
-        file.write(_csv_line([row.get(column, "") for column in columns]))
-    finally:
-        file.close()
+    if twin is None:
+        rows.append(cells)
+    else:
+        old = rows[twin] + [""] * (len(wider) - len(rows[twin]))
+        rows[twin] = [new or cell for new, cell in zip(cells, old, strict=True)]
+        if wider == columns and rows[twin] == old:
+            return
+    padded = (cells + [""] * (len(wider) - len(cells)) for cells in rows)
+    replace_file(path, b"".join(map(_csv_line, [wider, *padded])))
+
+
+def _find_twin(rows: list[list[str]], cells: list[str], epoch: int) -> int | None:
+    """The row of the same epoch in which no number is another one, if there is one."""
+    for index in reversed(range(len(rows))):
+        row = rows[index]
+        same_epoch = len(cells) >= len(row) > epoch and row[epoch] == cells[epoch]
+        if same_epoch and all(not new or not old or new == old for new, old in zip(cells, row, strict=False)):
+            return index
+    return None
 
 
 def _renew_lock() -> None:
@@ -128,19 +150,11 @@ def _csv_line(cells: list[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def _read_columns(path: Path) -> list[str]:
+def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and the rows; nothing when there is no file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
+            columns, *rows = list(csv.reader(file)) or [[]]
     except FileNotFoundError:
-        return []
-
-
-def _write_wider(path: Path, columns: list[str], row: dict[str, str]) -> None:
-    rows: list[list[str]] = []
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))[1:]
-    lines = [columns, *(cells + [""] * (len(columns) - len(cells)) for cells in rows)]
-    lines.append([row.get(column, "") for column in columns])
-    replace_file(path, b"".join(map(_csv_line, lines)))
+        return [], []
+    return columns, rows

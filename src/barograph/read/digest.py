@@ -25,7 +25,6 @@ from barograph.facts.kinds import (
     Payload,
     parse,
 )
-from barograph.read.columns import is_number
 from barograph.read.metrics import count_nonfinite, is_finite
 
 TRAINING: Final = "training"
@@ -67,7 +66,7 @@ class Digest:
         last_val_loss: the newest validation loss that an event carries, with the place it stands at.
         nonfinite_counts: how many numbers of epochs are ``nan``, ``inf``, ``-inf``.
         failures: exceptions that ended training, and parts of the recorder that failed, in order.
-        end: the newest end of an attempt.
+        end: the newest end of an attempt that says how long it took.
         misfits: events whose payload is not as their moment asks, with what is wrong.
     """
 
@@ -152,13 +151,15 @@ class Digest:
                 self.last_val_loss = {"value": loss, "step": found.step}
 
     def _train_end(self, event: Event) -> None:
+        """Other loops may name neither a status nor a time."""
         attempt = self._attempt(event)
-        attempt.ended_t = event.t
-        payload = {"status": "finished", "total_time_s": 0.0} | event.payload  # other loops name neither
-        for end in self._parsed(msgspec.structs.replace(event, payload=payload), OnTrainEnd):
+        attempt.ended_t, attempt.status = event.t, str(event.payload.get("status", "finished"))
+        if "total_time_s" not in event.payload:
+            return
+        complete = msgspec.structs.replace(event, payload={"status": "finished", **event.payload})
+        for end in self._parsed(complete, OnTrainEnd):
             self.end = end
-            attempt.status, attempt.reason = end.status, end.reason
-            attempt.total_time_s = end.total_time_s if is_number(event.payload.get("total_time_s")) else None
+            attempt.reason, attempt.total_time_s = end.reason, end.total_time_s
             self.summary |= end.summary
 
     def _custom(self, event: Event) -> None:

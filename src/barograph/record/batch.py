@@ -47,7 +47,7 @@ class BatchWriter:
         """Write every gathered row."""
         with self._lock:
             self._last = monotonic()
-            for fd, buffer in self._buffers.items():
+            for fd, buffer in list(self._buffers.items()):  # a signal handler may log other keys meanwhile
                 if buffer:
                     self._write(fd, buffer)
 

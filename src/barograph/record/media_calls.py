@@ -32,10 +32,14 @@ class MediaCalls:
     def _open(self) -> Attempt:
         raise AssertionError("Run says which attempt is open")
 
-    def _store(self, kind: str, name: str, ref: BlobRef, **about: Any) -> Event | None:
+    def _record(self, moment: str, payload: Mapping[str, Any]) -> Event | None:
+        raise AssertionError(f"Run records {moment!r} with {len(payload)} keys")
+
+    def _store(self, kind: str, name: str, ref: BlobRef | None, **about: Any) -> Event | None:
+        if ref is None:
+            return None
         known = {key: value for key, value in about.items() if value is not None}
-        blob = msgspec.structs.asdict(ref)
-        return self._open().record("custom", {"kind": kind, "name": name, **known, "blob": blob})
+        return self._record("custom", {"kind": kind, "name": name, **known, "blob": msgspec.structs.asdict(ref)})
 
     def _store_bytes(self, kind: str, name: str, make: Callable[[], tuple[bytes, str]], **about: Any) -> Event | None:
         """Store what ``make`` returns, bytes and their media type, and record it."""
@@ -43,16 +47,16 @@ class MediaCalls:
         name = check_name(name, what=kind)
         if about.get("step") is not None:
             about["step"] = check_step(about["step"])
+        ref: BlobRef | None = None
         with attempt.guard.boundary(kind, lost=1):
             data, media_type = make()
             ref = put_bytes(attempt.directory.blobs, data, media_type=media_type)
-            return self._store(kind, name, ref, **about)
-        return None
+        return self._store(kind, name, ref, **about)
 
     def _record_data(self, kind: str, name: str, step: float | None, **data: Any) -> Event | None:
         """Record something small in the event itself."""
         about = {} if step is None else {"step": check_step(step)}
-        return self._open().record("custom", {"kind": kind, "name": check_name(name, what=kind), **about, **data})
+        return self._record("custom", {"kind": kind, "name": check_name(name, what=kind), **about, **data})
 
     def image(self, name: str, image: Any, *, step: float | None = None, caption: str | None = None) -> Event | None:
         """Record an image.
@@ -109,10 +113,10 @@ class MediaCalls:
         """
         from barograph.record.media import histogram  # noqa: PLC0415 - the same
 
+        counted: dict[str, Any] = {}
         with self._open().guard.boundary("histogram", lost=1):
             counted = histogram(values, bins=bins)
-            return self._record_data("histogram", name, step, histogram=counted)
-        return None
+        return self._record_data("histogram", name, step, histogram=counted) if counted else None
 
     def table(
         self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, step: float | None = None
@@ -154,13 +158,16 @@ class MediaCalls:
         if extension not in EXTENSIONS:
             raise MisuseError(f"figure extension {extension!r} is none of {', '.join(EXTENSIONS)}; choose one")
         path = attempt.directory.figures / figure_name(family, moment, whole(epoch, what="epoch"), extension)
+        is_drawn = False
         with attempt.guard.boundary("figures"):
             make_dir(path.parent)
             _draw(figure, path)
-            about = {"kind": "figure", "family": family, "figure_moment": moment, "epoch": epoch}
-            attempt.record("custom", {**about, "path": str(path.relative_to(attempt.directory.path))})
-            return path
-        return None
+            is_drawn = True
+        if not is_drawn:
+            return None
+        about = {"kind": "figure", "family": family, "figure_moment": moment, "epoch": epoch}
+        self._record("custom", {**about, "path": str(path.relative_to(attempt.directory.path))})
+        return path
 
     def artifact(
         self,
@@ -190,10 +197,10 @@ class MediaCalls:
             return self._store_bytes("artifact", name, lambda: (data, "application/json"))
         path = existing_file(source, what=f"artifact {name!r}")
         attempt = self._open()
+        ref: BlobRef | None = None
         with attempt.guard.boundary("artifact", lost=1):
             ref = put_file(attempt.directory.blobs, path, media_type=media_type)
-            return self._store("artifact", name, ref, source=str(path))
-        return None
+        return self._store("artifact", name, ref, source=str(path))
 
 
 def existing_file(path: Any, *, what: str) -> Path:

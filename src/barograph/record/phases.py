@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from barograph.errors import RunClosedError
 from barograph.facts.kinds import OnPhaseEnd, as_payload
 from barograph.facts.rundir import check_name
-from barograph.record.attempt import Attempt
 from barograph.record.values import check_step
 
 
@@ -26,10 +25,11 @@ class Phase:
     """A context manager that records ``on_phase_end`` with the time its body took.
 
     Args:
-        opened: says where the event goes, or raises ``RunClosedError``.
+        record: records the event, or raises ``RunClosedError``.
         stack: phases of the run, for the path of nested ones.
         name: the phase's name.
         step: the step it belongs to.
+        clock: unix seconds.
 
     Attributes:
         duration_s: seconds of wall time, once the phase is over.
@@ -37,17 +37,22 @@ class Phase:
     Raises:
         InvalidNameError: the name cannot name a phase.
         InvalidMetricError: the step is no finite number.
-        RunClosedError: the run is finished.
     """
 
     def __init__(
-        self, opened: Callable[[], Attempt], stack: PhaseStack, name: str, *, step: float | None = None
+        self,
+        record: Callable[[str, Mapping[str, Any]], object],
+        stack: PhaseStack,
+        name: str,
+        *,
+        step: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = check_name(name, what="phase")
         self.step = None if step is None else check_step(step)
         self.duration_s = 0.0
-        self._opened = opened
-        self._clock = opened().clock
+        self._record = record
+        self._clock = clock
         self._stack = stack
         self._started_t = 0.0
         self._started_ns = 0
@@ -64,12 +69,6 @@ class Phase:
         self.duration_s = (time.perf_counter_ns() - self._started_ns) / 1e9
         path = "/".join(self._stack.names)
         self._stack.names.pop()
-        try:
-            attempt = self._opened()
-        except RunClosedError:
-            if kind is None:
-                raise
-            return  # what ended the phase is on its way up, and says more
         ended = OnPhaseEnd(
             name=self.name,
             duration_s=self.duration_s,
@@ -78,4 +77,8 @@ class Phase:
             step=self.step,
             failed=kind is not None,
         )
-        attempt.record("on_phase_end", as_payload(ended))
+        try:
+            self._record("on_phase_end", as_payload(ended))
+        except RunClosedError:
+            if kind is None:  # else what ended the phase is on its way up, and says more
+                raise

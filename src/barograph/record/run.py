@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from barograph.errors import CadenceWarning, MisuseError, RunClosedError
-from barograph.facts.kinds import OnException, OnTrainEnd, as_payload
+from barograph.facts.kinds import Event, OnException, OnTrainEnd, as_payload
 from barograph.facts.metrics import Number
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import ExitRecord, write_exit
@@ -33,6 +34,12 @@ Closing = Callable[[], None]
 
 _here: WeakValueDictionary[tuple[str, int, int], Run] = WeakValueDictionary()
 """Runs of this process, so that a copy of one within it is the run itself."""
+
+
+class _Inside(threading.local):
+    """How deep the current thread is in recording an event."""
+
+    depth = 0
 
 
 class Run(TrainingCalls, MediaCalls):
@@ -73,7 +80,8 @@ class Run(TrainingCalls, MediaCalls):
         self._postponed: list[Callable[[], object]] = []
         self.config = config
         self.cadence = cadence
-        self.summary = Summary(self._open)
+        self.summary = Summary(self._record)
+        self._inside = _Inside()
         self.status = "running"
         _here[self._key] = self
         # One frame less in the call that is made millions of times: 0.2 us.
@@ -193,8 +201,7 @@ class Run(TrainingCalls, MediaCalls):
             self._last_ledger = attempt.ledger()
             self.status = status
             attempt.close(closed)
-            while self._postponed:
-                self._postponed.pop(0)()
+            self._answer_signals()
         attempt.guard.raise_deferred()
 
     def _run_all(self, closings: list[Closing]) -> None:
@@ -245,6 +252,21 @@ class Run(TrainingCalls, MediaCalls):
             raise RunClosedError(self._closed_message(self.status))
         return self._attempt
 
+    def _record(self, moment: str, payload: Mapping[str, Any]) -> Event | None:
+        """Record an event; signals that come meanwhile are answered after it, beyond the guarded boundary."""
+        attempt = self._open()
+        self._inside.depth += 1
+        try:
+            return attempt.record(moment, payload)
+        finally:
+            self._inside.depth -= 1
+            if not self._is_busy:
+                self._answer_signals()
+
+    def _answer_signals(self) -> None:
+        while self._postponed:
+            self._postponed.pop(0)()
+
     def record_exception(self, error: BaseException, trace: str) -> None:
         """Record what ended training: the full stack trace, the last facts, the flight recorder."""
         attempt = self._attempt
@@ -253,12 +275,17 @@ class Run(TrainingCalls, MediaCalls):
             facts = attempt.last_facts()
         dump = attempt.dump_flight("on_exception")
         raised = OnException(type=type(error).__name__, message=str(error), traceback=trace, last_facts=facts)
-        attempt.record("on_exception", {**as_payload(raised), **({"flight": dump} if dump else {})})
+        self._record("on_exception", {**as_payload(raised), **({"flight": dump} if dump else {})})
 
     @property
     def is_fork(self) -> bool:
         """Whether this is the child of a fork, which writes files of its own and does not end the run."""
         return self._attempt.is_fork
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether the current thread is recording an event, or any thread ends the run."""
+        return self._inside.depth > 0 or (self._finishing and self.status == "running")
 
     def when_free(self, action: Callable[[], object]) -> None:
         """Run a signal handler's action now, or when the append or the ``finish`` that it interrupted is complete.
@@ -266,7 +293,7 @@ class Run(TrainingCalls, MediaCalls):
         What the action raises is the caller's: a handler of the script's may end training by an exception.
         """
         events = None
-        if self._finishing and self.status == "running":
+        if self._is_busy:
             self._postponed.append(action)
             return
         with self._attempt.guard.boundary("events"):

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from barograph.errors import MisuseError
 from barograph.facts.codec import plain
 from barograph.record.arguments import title
-from barograph.record.attempt import Attempt
 
 
 class Summary(MutableMapping[str, Any]):
     """A mapping whose changes are recorded as ``custom`` events of kind ``summary``.
 
     Args:
-        opened: says where the events go, or raises ``RunClosedError``.
+        record: records an event, or raises ``RunClosedError``.
     """
 
-    def __init__(self, opened: Callable[[], Attempt]) -> None:
-        self._opened = opened
+    def __init__(self, record: Callable[[str, Mapping[str, Any]], object]) -> None:
+        self._record = record
         self._values: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
@@ -31,13 +30,14 @@ class Summary(MutableMapping[str, Any]):
             value = plain(value, f"summary[{key!r}]")
         except TypeError as error:
             raise MisuseError(str(error)) from None
-        self._opened().record("custom", {"kind": "summary", "key": key, "value": value})
+        self._record("custom", {"kind": "summary", "key": key, "value": value})
         self._values[key] = value
 
     def __delitem__(self, key: str) -> None:
-        attempt = self._opened()
-        del self._values[key]
-        attempt.record("custom", {"kind": "summary", "key": key, "removed": True})
+        value = self._values[key]
+        self._record("custom", {"kind": "summary", "key": key, "removed": True})
+        if self._values.get(key) is value:
+            del self._values[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

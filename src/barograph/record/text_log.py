@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from barograph.errors import MisuseError
+from barograph.record.log_file import LogFile, OnError
 
 if TYPE_CHECKING:
     from loguru import Logger, Record
@@ -27,6 +28,10 @@ _RUN_KEY: Final = "barograph_run"
 _QUIET_KEY: Final = "barograph_file_only"
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 class TextLog:
     """The sinks of one run.
 
@@ -36,6 +41,10 @@ class TextLog:
         console: also show lines on stderr.
         rotation_bytes: at this size the file is compressed to ``.gz`` beside it and begun anew.
         level: lines below this severity are left out.
+        on_error: is told of lines that the file does not take, which are left out; raises, when not given.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class TextLog:
         console: bool = True,
         rotation_bytes: int = ROTATION_BYTES,
         level: str = "INFO",
+        on_error: OnError = _raise,
     ) -> None:
         from loguru import logger  # noqa: PLC0415 - loaded when a run has a text log
 
@@ -60,12 +70,10 @@ class TextLog:
         common: dict[str, Any] = {"level": level, "colorize": False, "backtrace": False, "diagnose": False}
         self._sinks.append(
             logger.add(
-                str(path).replace("{", "{{").replace("}", "}}"),  # loguru fills in what stands in braces
+                LogFile(path, rotation_bytes=rotation_bytes, on_error=on_error),
                 format=FILE_FORMAT,
                 filter=self._is_mine,
-                rotation=rotation_bytes,
-                compression="gz",
-                encoding="utf-8",
+                catch=False,
                 **common,
             )
         )

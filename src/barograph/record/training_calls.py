@@ -41,6 +41,9 @@ class TrainingCalls:
     def _open(self) -> Attempt:
         raise AssertionError("Run says which attempt is open")
 
+    def _record(self, moment: str, payload: Mapping[str, Any]) -> Event | None:
+        raise AssertionError(f"Run records {moment!r} with {len(payload)} keys")
+
     def event(self, moment: str, /, **payload: Any) -> Event | None:
         """Record an event.
 
@@ -58,7 +61,7 @@ class TrainingCalls:
             data = {key: plain(value, key) for key, value in payload.items()}
         except TypeError as error:
             raise MisuseError(f"event {moment!r}: {error}") from None
-        return self._open().record(moment, data)
+        return self._record(moment, data)
 
     def epoch_end(
         self,
@@ -88,7 +91,7 @@ class TrainingCalls:
             metrics={key: plain_number(key, value) for key, value in (metrics or {}).items()},
             epoch_time_s=None if epoch_time_s is None else float(plain_number("epoch_time_s", epoch_time_s)),
         )
-        return self._open().record("on_epoch_end", as_payload(ended))
+        return self._record("on_epoch_end", as_payload(ended))
 
     def example(
         self,
@@ -153,11 +156,11 @@ class TrainingCalls:
             example_id=example_id,
             match=match,
         )
-        return attempt.record("on_example", as_payload(shown))
+        return self._record("on_example", as_payload(shown))
 
     def phase(self, name: str, *, step: float | None = None) -> Phase:
         """A context manager that times its body and records ``on_phase_end``."""
-        return Phase(self._open, self._phases, name, step=step)
+        return Phase(self._record, self._phases, name, step=step, clock=self._open().clock)
 
     @contextmanager
     def tier(self, step: int) -> Iterator[Tier | None]:
@@ -202,7 +205,7 @@ class TrainingCalls:
         except (TypeError, ValueError, RuntimeError) as error:  # several elements have no one truth
             raise MisuseError(f"check {name!r}: {error}; pass plain values, and passed=True or False") from None
         tested = OnCheck(name=title(name, what="check's name"), passed=verdict, note=note, **stated)
-        self._open().record("on_check", as_payload(tested))
+        self._record("on_check", as_payload(tested))
         return verdict
 
     def checkpoint(
@@ -234,6 +237,7 @@ class TrainingCalls:
         attempt = self._open()
         measured = {key: plain_number(key, value) for key, value in (metrics or {}).items()}
         at = (None if step is None else check_step(step), whole_or_none(epoch, what="epoch"))
+        payload: dict[str, Any] = {}
         with attempt.guard.boundary("checkpoint", lost=1):
             path, home = file.resolve(), attempt.directory.path.resolve()
             written = OnCheckpoint(
@@ -245,8 +249,8 @@ class TrainingCalls:
                 sha256=hash_file(file) if digest and file.is_file() else None,
                 metrics=measured,
             )
-            return attempt.record("on_checkpoint", as_payload(written))
-        return None
+            payload = as_payload(written)
+        return self._record("on_checkpoint", payload) if payload else None
 
     def note(self, text: str, **payload: Any) -> Event | None:
         """Add a finding to the run's journal, with its time."""

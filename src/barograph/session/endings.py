@@ -7,11 +7,13 @@ process that does not expect it; with a run open it asks training to stop (``run
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
@@ -20,6 +22,9 @@ from barograph.facts.kinds import OnSignal, as_payload
 from barograph.record.run import Run, format_error, outcome_of_exit
 
 SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGUSR1")
+INSIDE: Final = ("barograph.", "loguru.", "rich.")
+PATIENCE_S: Final = 0.2
+RETRY_S: Final = 0.001
 
 
 class _Outcome(NamedTuple):
@@ -33,6 +38,7 @@ class _Outcome(NamedTuple):
 _runs: list[Run] = []
 _outcome: list[_Outcome] = []
 _previous: dict[int, Any] = {}
+_patience_ends_s: dict[int, float] = {}
 _installed = False
 
 
@@ -139,10 +145,40 @@ def _install_signals() -> None:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     runs = [run for run in _open_runs() if not run.is_fork]
-    if not runs:
-        _hand_on(number, frame, expected=False)
+    if not runs:  # a signal that came while a run was open has been answered by its end
+        was_postponed = _patience_ends_s.pop(number, None) is not None
+        _hand_on(number, frame, expected=was_postponed and _asks_to_stop(number))
         return
-    _when_all_free(runs, lambda: _act(runs, number, frame))
+    interrupted = [frame]  # until this handler returns; whoever waits for a run to be free is called later
+    _when_all_free(runs, lambda: _act(runs, number, *interrupted))
+    interrupted.clear()
+
+
+def _is_inside(frame: FrameType | None) -> bool:
+    """Whether the signal interrupted code that holds locks of the recorder or of what shows and logs."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(INSIDE):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _postpone(number: int) -> bool:
+    """Send the signal again in a moment; False when that has gone on for too long.
+
+    So a handler never waits for a lock that the interrupted code holds, and what a script's own handler raises comes
+    up in the script, not in the middle of the recorder.
+    """
+    now_s = time.monotonic()
+    if now_s >= _patience_ends_s.setdefault(number, now_s + PATIENCE_S):
+        return False
+    _thread.start_new_thread(_send_again, (number,))  # threading's own locks may be held by the interrupted code
+    return True
+
+
+def _send_again(number: int) -> None:
+    time.sleep(RETRY_S)
+    os.kill(os.getpid(), number)
 
 
 def _when_all_free(runs: list[Run], action: Callable[[], object]) -> None:
@@ -153,13 +189,20 @@ def _when_all_free(runs: list[Run], action: Callable[[], object]) -> None:
         action()
 
 
-def _act(runs: list[Run], number: int, frame: FrameType | None) -> None:
+def _act(runs: list[Run], number: int, interrupted: FrameType | None = None) -> None:
     if threading.current_thread() is not threading.main_thread():
         os.kill(os.getpid(), number)  # it waited for a finish() in this thread; handlers are the main thread's
         return
+    if _is_inside(interrupted) and _postpone(number):
+        return
+    _patience_ends_s.pop(number, None)
     for run in runs:
         _record_signal(run, number)
-    _hand_on(number, frame, expected=number == getattr(signal, "SIGUSR1", None))
+    _hand_on(number, interrupted, expected=_asks_to_stop(number))
+
+
+def _asks_to_stop(number: int) -> bool:
+    return number == getattr(signal, "SIGUSR1", None)
 
 
 def _record_signal(run: Run, number: int) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from barograph.errors import MisuseError
 from barograph.facts.codec import decode, encode
@@ -35,6 +37,39 @@ LAUNCH_VARIABLES: Final = (
 WAIT_S: Final = 60.0
 STALE_HEARTBEATS: Final = 12
 _POLL_S: Final = 0.02
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """This process's place in a distributed launch.
+
+    Attributes:
+        rank: this process's rank; rank 0 owns the run.
+        world: how many ranks there are.
+        key: what the ranks of this launch, for this run, have in common; "" for a single process.
+        recurs: an older launch may have had the same key, so that its run has to be told apart by its owner's life.
+    """
+
+    rank: int = 0
+    world: int = 1
+    key: str = ""
+    recurs: bool = False
+
+
+def find_launch(environ: Mapping[str, str], *, numbers: Iterator[int]) -> Launch:
+    """Read the launcher's variables.
+
+    Args:
+        environ: where they are.
+        numbers: counts the runs of this process, so that ranks that record one after the other meet in the same one.
+
+    Raises:
+        MisuseError: a variable is no number.
+    """
+    rank, world = find_rank(environ)
+    if world == 1:
+        return Launch()
+    key = launch_key(environ, world=world, number=next(numbers))
+    return Launch(rank=rank, world=world, key=key, recurs=may_recur(environ, world=world))
 
 
 def find_rank(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -95,16 +130,14 @@ def publish(root: Path, key: str, directory: Path) -> None:
 
 
 def wait_for_owner(
-    root: Path, named: Path | None, key: str, *, rank: int, recurs: bool = False, timeout_s: float = WAIT_S
+    root: Path, named: Path | None, launch: Launch, *, timeout_s: float = WAIT_S
 ) -> tuple[RunDir, ProcessRecord]:
     """Where rank 0 of this launch records, and as which process.
 
     Args:
         root: where rank 0 tells of its directory.
         named: the directory, when the caller names one.
-        key: what ``launch_key`` says.
-        rank: who waits, for the message.
-        recurs: an older launch may have had the same key, so that its run has to be told apart by its owner's life.
+        launch: who waits.
         timeout_s: for how long.
 
     Raises:
@@ -112,14 +145,14 @@ def wait_for_owner(
     """
     deadline_s = time.monotonic() + timeout_s
     while True:
-        directory = RunDir(named) if named is not None else _read_pointer(root, key)
+        directory = RunDir(named) if named is not None else _read_pointer(root, launch.key)
         record = None if directory is None else read_process(directory.process())
-        is_mine = record is not None and record.launch == key
-        if directory is not None and record is not None and is_mine and (not recurs or _is_current(directory, record)):
+        is_mine = record is not None and record.launch == launch.key
+        if directory and record and is_mine and (not launch.recurs or _is_current(directory, record)):
             return directory, record
         if time.monotonic() > deadline_s:
             raise TimeoutError(
-                f"rank {rank} waited {timeout_s:g} s for rank 0 to begin the run in {str(named or root)!r}; "
+                f"rank {launch.rank} waited {timeout_s:g} s for rank 0 to begin the run in {str(named or root)!r}; "
                 f"call barograph.init in every rank, with the same root, or pass the same dir= in all of them"
             )
         time.sleep(_POLL_S)

@@ -114,7 +114,12 @@ def _attach_text_log(run: Run, attempt: Attempt, parts: Parts, consumers: dict[s
     from barograph.record.text_log import TextLog  # noqa: PLC0415 - loguru; loaded with the first run
 
     shown = parts.terminal == "log"
-    log = TextLog(attempt.directory.path / parts.text_log, run_id=run.id, console=parts.terminal != "off")
+    log = TextLog(
+        attempt.directory.path / parts.text_log,
+        run_id=run.id,
+        console=parts.terminal != "off",
+        on_error=lambda error: attempt.guard.failed("text log", error),
+    )
     run.after_end.append(log.close)
     cadence: Cadence = run.cadence
     consumers["text log"] = MetricLines(

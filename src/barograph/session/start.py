@@ -33,12 +33,12 @@ from barograph.record.guard import Guard
 from barograph.record.identity import Identity, new_run_id
 from barograph.record.run import Run
 from barograph.session.endings import watch_over
-from barograph.session.launch import find_rank, launch_key, may_recur, publish, wait_for_owner
+from barograph.session.launch import Launch, find_launch, publish, wait_for_owner
 from barograph.session.parts import Parts, attach, replay
-from barograph.session.place import Place, check_resume, named_place, new_place, read_identity
+from barograph.session.place import Place, Resume, check_resume, named_place, new_place, read_identity
 
 TIERS = ("quick", "full")
-_num_launches = itertools.count()
+_launch_numbers = itertools.count()
 
 
 def init(
@@ -130,24 +130,17 @@ def init(
     if write not in ("direct", "batch"):
         raise MisuseError(f"write={write!r} is neither 'direct' nor 'batch'; choose one")
     checked_resume = check_resume(resume, has_dir=named is not None)
-    rank, world = find_rank(os.environ)
+    launch = find_launch(os.environ, numbers=_launch_numbers)
+    is_owner = launch.rank == 0
     parts = Parts(
-        terminal=terminal if rank == 0 else "off",
-        text_log=text_log if rank == 0 else None,
-        console=console and rank == 0,
+        terminal=terminal if is_owner else "off",
+        text_log=text_log if is_owner else None,
+        console=console and is_owner,
         host_s=host_s,
-        mirrors=_find_mirrors(texts(mirrors, what="mirrors")) if rank == 0 else [],
+        mirrors=_find_mirrors(texts(mirrors, what="mirrors")) if is_owner else [],
     )
-    key = launch_key(os.environ, world=world, number=next(_num_launches) if world > 1 else 0)
     guard = Guard(strict=strict)
-    place = Place(directory=RunDir(named or base / _planned_name(wanted.name)))
-    with guard.boundary("directory"):
-        if rank > 0:
-            place = _join(base, named, key, rank=rank, world=world)
-        else:
-            place = named_place(named, checked_resume) if named else new_place(base, wanted.name)
-        if place.failure is not None:
-            guard.failed("directory", place.failure)
+    place = _take_place(guard, launch, base, named, name=wanted.name, resume=checked_resume)
     if place.identity is not None:
         judge = CriteriaJudge(place.identity.success)
         _warn_of_changes(wanted, place.identity, has_name=bool(name or project))
@@ -155,19 +148,19 @@ def init(
         place.directory,
         place.identity or wanted,
         number=place.attempt,
-        rank=rank,
+        rank=launch.rank,
         guard=guard,
         write=write,
         first_step=place.first_step,
     )
     run = Run(attempt, config=settings, cadence=cadence, detail=details)
-    follower = replay(place.directory, judge, rank=rank, is_resumed=place.attempt > 0)
-    _begin(run, attempt, place, redacted=redacted, key=key, totals=totals)
-    if rank == 0 and world > 1 and named is None:
-        with guard.boundary("launch"):
-            publish(base, key, place.directory.path)
-    attach(run, attempt, parts, judge, follower)
     watch_over(run)
+    follower = replay(place.directory, judge, rank=launch.rank, is_resumed=place.attempt > 0)
+    _begin(run, attempt, place, redacted=redacted, key=launch.key, totals=totals)
+    if is_owner and launch.world > 1 and named is None:
+        with guard.boundary("launch"):
+            publish(base, launch.key, place.directory.path)
+    attach(run, attempt, parts, judge, follower)
     return run
 
 
@@ -245,10 +238,17 @@ def _planned_name(name: str) -> str:
     return run_dir_name(name, dt.datetime.now(dt.UTC), 0)
 
 
-def _join(base: Path, named: Path | None, key: str, *, rank: int, world: int) -> Place:
-    """The place of rank 0 of this launch."""
-    joined, owner = wait_for_owner(base, named, key, rank=rank, recurs=may_recur(os.environ, world=world))
-    return Place(directory=joined, attempt=owner.attempt, identity=read_identity(joined))
+def _take_place(guard: Guard, launch: Launch, base: Path, named: Path | None, *, name: str, resume: Resume) -> Place:
+    """Make, resume or join a directory; where that fails, one that is tried again when the first fact comes."""
+    with guard.boundary("directory"):
+        if launch.rank > 0:
+            directory, owner = wait_for_owner(base, named, launch)
+            return Place(directory=directory, attempt=owner.attempt, identity=read_identity(directory))
+        place = new_place(base, name) if named is None else named_place(named, resume)
+        if place.failure is not None:
+            guard.failed("directory", place.failure)
+        return place
+    return Place(directory=RunDir(named or base / _planned_name(name)))
 
 
 def _begin(
