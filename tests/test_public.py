@@ -24,6 +24,7 @@ NAMES = [
     "__version__",
     "errors",
     "init",
+    "open_run",
     "set_all_seeds",
 ]
 HEAVY = {"numpy", "polars", "pandas", "rich", "loguru", "matplotlib", "torch", "psutil", "yaml", "hydra", "omegaconf"}

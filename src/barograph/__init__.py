@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barograph import errors
+    from barograph.read.run import open_run
     from barograph.record.cadence import Cadence
     from barograph.record.run import Run
     from barograph.record.seed import set_all_seeds
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "errors",
     "init",
+    "open_run",
     "set_all_seeds",
 ]
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ _HOMES = {
     "Run": "barograph.record.run",
     "TrainingLogger": "barograph.session.training_logger",
     "init": "barograph.session",
+    "open_run": "barograph.read.run",
     "set_all_seeds": "barograph.record.seed",
 }
 

@@ -149,9 +149,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         was_postponed = _patience_ends_s.pop(number, None) is not None
         _hand_on(number, frame, expected=was_postponed and _asks_to_stop(number))
         return
-    interrupted = [frame]  # until this handler returns; whoever waits for a run to be free is called later
-    _when_all_free(runs, lambda: _act(runs, number, *interrupted))
-    interrupted.clear()
+    handling = [True]  # until this handler returns; what waits for a run to be free is done later
+    _when_all_free(runs, lambda: _act(runs, number, frame, is_handling=bool(handling)))
+    handling.clear()
 
 
 def _is_inside(frame: FrameType | None) -> bool:
@@ -189,16 +189,16 @@ def _when_all_free(runs: list[Run], action: Callable[[], object]) -> None:
         action()
 
 
-def _act(runs: list[Run], number: int, interrupted: FrameType | None = None) -> None:
+def _act(runs: list[Run], number: int, frame: FrameType | None, *, is_handling: bool) -> None:
     if threading.current_thread() is not threading.main_thread():
         os.kill(os.getpid(), number)  # it waited for a finish() in this thread; handlers are the main thread's
         return
-    if _is_inside(interrupted) and _postpone(number):
+    if is_handling and _is_inside(frame) and _postpone(number):
         return
     _patience_ends_s.pop(number, None)
     for run in runs:
         _record_signal(run, number)
-    _hand_on(number, interrupted, expected=_asks_to_stop(number))
+    _hand_on(number, frame, expected=_asks_to_stop(number))
 
 
 def _asks_to_stop(number: int) -> bool:
