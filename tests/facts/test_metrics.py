@@ -211,12 +211,19 @@ def test_threads_record_each_call_once_and_in_their_order(run_dir, recorder, num
         thread.join()
     lanes = min(num_threads, OWN_LANES + 1)  # a stream has one writing thread, but for the last, which has a lock
     assert len(run_dir.rows_files()) == 2 * lanes
+    writers = [{row[header.columns.index("thread")] for row in iterate_rows(path)} for path, header in headers(run_dir)]
+    assert sum(len(threads) > 1 for threads in writers) == (2 if num_threads > OWN_LANES else 0)
     seen = read(run_dir)
     assert len(seen) == 300 * num_threads
     for index in range(num_threads):
         mine = [(step, metrics) for step, _split, metrics in seen if metrics["thread"] == index]
         assert list(range(300)) == [step for step, _metrics in mine]
         assert all(metrics.get("loss", step / 7) == step / 7 for step, metrics in mine)
+
+
+def headers(directory: RunDir) -> list[tuple]:
+    """Every stream with its header."""
+    return [(path, read_header(path)) for path in directory.rows_files()]
 
 
 def test_attempts_and_ranks_have_files_of_their_own(run_dir):
@@ -226,8 +233,12 @@ def test_attempts_and_ranks_have_files_of_their_own(run_dir):
         recorder.log({"loss": 1.0}, step=attempt)
         recorder.log({"n": 2**60}, step=attempt)
         recorder.metrics.close()
-    headers = [read_header(path) for path in run_dir.rows_files()]
-    assert sorted((header.attempt, header.rank) for header in headers) == [(0, 0), (0, 3), (1, 0), (1, 3)]
+    assert sorted((header.attempt, header.rank) for _path, header in headers(run_dir)) == [
+        (0, 0),
+        (0, 3),
+        (1, 0),
+        (1, 3),
+    ]
     names = ["metrics.000.rank003.rows", "metrics.000.rows", "metrics.001.rank003.rows", "metrics.001.rows"]
     assert names == [path.name for path in run_dir.rows_files()]
     assert [path.name for path in run_dir.overflow_files()] == ["metrics.jsonl", "metrics.rank003.jsonl"]

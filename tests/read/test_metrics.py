@@ -167,3 +167,16 @@ def test_a_curve_that_was_never_recorded_is_empty(run_dir, key):
     """No error: there is nothing."""
     log(run_dir, [(0, 1.0)])
     assert points(run_dir, key, []) == []
+
+
+def test_a_clock_that_is_set_back_changes_no_order(run_dir):
+    """Within a file the order of recording counts; the last value is the last that was recorded."""
+    metrics = MetricsLog(run_dir, run_id="r1")
+    for step, t in enumerate([100.0, 101.0, 40.0, 41.0]):
+        metrics.append({"loss": 4.0 - step}, step=step, split="train", t=t)
+    metrics.append({"loss": 9.0, "other": 1.0}, step=7, split="train", t=100.5)
+    metrics.close()
+    (loss, _) = summarise(run_dir, [])
+    assert (loss.last, loss.last_step) == (1.0, 3.0)
+    found = points(run_dir, MetricKey("loss", "train", 0), [])
+    assert [point.step for point in found] == [0, 7, 1, 2, 3]

@@ -57,6 +57,16 @@ def test_recent_values_are_the_newest_of_all_streams(run_dir):
     attempt.close("closed")
 
 
+def test_recent_values_keep_the_order_of_their_calls_when_the_clock_jumps_back(run_dir):
+    """Within a stream the calls' order counts, not their times."""
+    times = iter([*range(1000, 1010), *range(10)])
+    attempt = Attempt(run_dir, Identity(run_id="r1", name="attempt"), clock=lambda: float(next(times)) + 1)
+    for step in range(20):
+        attempt.scalars.log({"loss": float(step)}, step=step)
+    assert attempt.recent("loss", 15) == [float(step) for step in range(5, 20)]
+    attempt.close("closed")
+
+
 def test_the_last_facts_are_the_newest_row_of_each_stream(attempt):
     """For a crash record: what was logged last, by file."""
     for step in range(3):

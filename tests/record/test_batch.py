@@ -115,7 +115,7 @@ def test_what_waits_is_pending(new_run, monkeypatch):
     monkeypatch.setattr("barograph.record.batch.BATCH_S", 60.0)
     run = new_run(write="batch")
     run.log({"loss": 0.5}, step=0)  # opens the stream, and is written at once
-    with run._attempt.batch._lock:  # the companion waits meanwhile
+    with run._attempt.batch.lock:  # the companion waits meanwhile
         for step in range(1, 11):
             run.log({"loss": 0.5}, step=step)
         ledger = run.ledger

@@ -113,6 +113,38 @@ def test_only_the_secret_part_of_an_address_goes(text, expected):
     assert expected == redact_text(expected)
 
 
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ({"db": {"user": "u", "pass": "hunter2"}}, "db.pass"),
+        ({"wandb": {"key": "hunter2"}}, "wandb.key"),
+        ({"openai": {"key": "hunter2"}}, "openai.key"),
+        ({"auth": {"user": "u", "pass": "hunter2"}}, "auth.pass"),
+        ({"azure": {"account": {"key": "hunter2"}}}, "azure.account.key"),
+        ({"wandb": {"settings": {"key": "hunter2"}}}, "wandb.settings.key"),
+        ({"cluster": [{"user": "u", "pass": "hunter2"}]}, "cluster[0].pass"),
+        ({"pw": "hunter2"}, "pw"),
+    ],
+)
+def test_a_plain_name_below_a_service_is_a_credential(config, path):
+    """`key` below `wandb` is `wandb_key`: the path is judged, not its last part alone."""
+    clean, paths = redact(config)
+    assert paths == [path]
+    assert "hunter2" not in str(clean)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"sort": {"key": "loss"}}, {"data": {"key": "train"}}, {"keys": ["a"]}, {"model": {"pass": "forward"}},
+        {"wandb": {"sweep": {"key": "loss"}}}, {"api": {"key_padding": "left"}}, {"conv": {"pw": 1}},
+    ],
+)  # fmt: skip
+def test_the_same_name_below_anything_else_stays(config):
+    """Sort keys, dictionary keys and passes over data are settings."""
+    assert (config, []) == redact(config)
+
+
 def test_flags_nothing_and_placeholders_stay():
     """A key that names a credential may hold what hides nothing: on/off, None, an environment reference."""
     config = {
@@ -181,6 +213,12 @@ def test_redacting_twice_changes_nothing_more(config):
         (["--cfg", '{"password": "x1", "lr": 1}'], ["--cfg", f'{{"password": "{REDACTED}", "lr": 1}}']),
         (["--db=mysql://me:x1@h/d"], [f"--db=mysql://me:{REDACTED}@h/d"]),
         (["--password", "x1", "x2"], ["--password", REDACTED, "x2"]),
+        (["--pw", "x1"], ["--pw", REDACTED]),
+        (["+x={password:x1,lr:0.1}"], [f"+x={{password:{REDACTED},lr:0.1}}"]),
+        (["db={user:u,pass:x1,password: x2}"], [f"db={{user:u,pass:{REDACTED},password: {REDACTED}}}"]),
+        (["a={wandb:{key:x1},sort:{key:loss}}"], [f"a={{wandb:{{key:{REDACTED}}},sort:{{key:loss}}}}"]),
+        (['{"wandb": {"key": "x1"}}'], [f'{{"wandb": {{"key": "{REDACTED}"}}}}']),
+        (["x={password:${oc.env:PW},token:5}"], ["x={password:${oc.env:PW},token:5}"]),
         (["train.py", GITHUB], ["train.py", REDACTED]),
     ],
 )  # fmt: skip
@@ -278,7 +316,8 @@ def test_a_diff_keeps_its_number_of_lines_and_their_signs(lines):
 @pytest.mark.parametrize(
     "text",
     ["a" * 500_000, "sk-" * 200_000, "a-" * 250_000, "password=" * 60_000, "eyJa." * 100_000, "://a:" * 100_000,
-     "-----BEGIN PRIVATE KEY-----" * 20_000, "?token=a" * 60_000, '"password": "' * 40_000, " " * 500_000 + "token"],
+     "-----BEGIN PRIVATE KEY-----" * 20_000, "{a:b," * 100_000,
+     "?token=a" * 60_000, '"password": "' * 40_000, " " * 500_000 + "token"],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_half_a_megabyte_on_one_line_runs_no_pattern_away(text):
@@ -286,4 +325,5 @@ def test_half_a_megabyte_on_one_line_runs_no_pattern_away(text):
     started = time.process_time()
     redact_diff(_diff("a.yaml", f"+{text}"))
     redact({"note": text})
+    redact_argv(["x={" + text])
     assert time.process_time() - started < 5

@@ -116,7 +116,7 @@ def _judge(reader: RunReader) -> list[dict[str, Any]]:
 
 
 def _contradictions(reader: RunReader, success: list[dict[str, Any]]) -> list[Finding]:
-    recorded = {verdict.get("text"): verdict.get("passed") for verdict in reader.success()}
+    recorded = {str(verdict.get("text")): verdict.get("passed") for verdict in reader.success()}
     return [
         Finding(
             severity="warning",

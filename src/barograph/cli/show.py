@@ -20,7 +20,7 @@ from barograph.cli.output import (
     when,
 )
 from barograph.facts.kinds import OnCheck
-from barograph.read.columns import HOST_SPLIT
+from barograph.facts.rows import HOST_SPLIT
 from barograph.read.digest import Digest
 from barograph.read.identity import flatten
 from barograph.read.metrics import MetricSummary

@@ -49,12 +49,20 @@ class EventLog:
             payload: JSON data; keys of the line itself are refused.
             t: unix seconds; now, when not given.
 
+        Returns:
+            The event; its ``seq`` is -1 when a signal handler records it in the middle of another append, after which
+            it is written.
+
         Raises:
             MisuseError: the payload has a reserved key, or the moment is no name.
             TypeError: the payload has no JSON form.
             OSError: the line is not on disk; its number is free again.
         """
         _check_event(moment, payload)
+        if self._writer == threading.get_ident():  # a handler of the script's interrupted an append: right after it
+            stamp = self._clock() if t is None else t
+            self._waiting.append(lambda: self.append(moment, payload, t=stamp))
+            return Event(moment=moment, seq=-1, t=stamp, payload=dict(payload))
         with self._lock:
             self._writer = threading.get_ident()
             try:

@@ -77,6 +77,7 @@ class MetricsLog:
         self._max_streams = max_streams
         self._pid = pid
         self._clock = clock
+        self.before_append: Callable[[], None] | None = None
         self._numbers = itertools.count()
         self._plans: dict[tuple[int, str, tuple[str, ...]], Plan] = {}
         self._overflow: TextLog | None = None
@@ -124,6 +125,8 @@ class MetricsLog:
         exact = all(type(value) is float or -EXACT_INT <= value <= EXACT_INT for value in (step, *values.values()))
         plan = self.plan(tuple(values), split) if exact else None
         with self.lock:
+            if self.before_append is not None:
+                self.before_append()  # rows that wait come first: the order of rows is the order of calls
             if plan is None:
                 self._append_overflow(values, step=step, split=split, t=t)
             else:

@@ -16,6 +16,9 @@ from typing import Any, Final
 EXACT_BITS: Final = 53
 """An int shifted right by this is 0 when it is not negative and a float64 holds it exactly."""
 
+EXACT_TYPES: Final[set[type]] = {float}
+"""Types whose every value a float64 holds; numpy's floating scalars join when the first of them was checked."""
+
 PackRow = Callable[[Mapping[str, Any], int], bytes | None]
 
 _TEMPLATE: Final = """
@@ -62,5 +65,6 @@ def _compiled(num_columns: int) -> CodeType:
 
 
 def _is_exact(value: object) -> bool:
-    """Floats, ``numpy.float64`` among them, and ints within the range; a bool takes the way that checks."""
-    return isinstance(value, float) or (type(value) is int and not value >> EXACT_BITS)
+    """Whether packing keeps the value; a bool takes the way that checks, a tensor may be on a device."""
+    kind = type(value)
+    return kind in EXACT_TYPES or isinstance(value, float) or (kind is int and not value >> EXACT_BITS)  # type: ignore[operator]

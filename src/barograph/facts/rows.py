@@ -95,7 +95,7 @@ def read_header(path: Path) -> StreamHeader | None:
         header = msgspec.json.decode(line, type=StreamHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: the header of the rows file is damaged ({error}); its rows are not read") from None
-    if header.format != FORMAT or len(header.columns) < 2 or header.header_bytes != len(line):  # noqa: PLR2004
+    if header.format != FORMAT or len(header.columns) < 2 or header.header_bytes != len(line):  # noqa: PLR2004 - step and t at least
         raise FormatError(
             f"{path}: format {header.format!r} with {len(header.columns)} columns in {len(line)} bytes is not "
             f"{FORMAT}; read it with the release of Barograph that wrote it"

@@ -16,6 +16,8 @@ from barograph.errors import InvalidNameError, MisuseError
 RUN_NAME: Final = re.compile(r"^run_(?P<time>\d{8}-\d{6})_(?P<name>.+)_job(?P<job>\d+)$")
 ROWS_NAME: Final = re.compile(r"^metrics\.(?P<number>\d{3,})(?:\.rank(?P<rank>\d{3,}))?\.rows$")
 MAX_NAME_CHARACTERS: Final = 120
+MAX_NAME_BYTES: Final = 200
+"""File systems allow 255 bytes; the rest is for the time, the job and the extension."""
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
 
 
@@ -33,10 +35,12 @@ def check_name(value: str, *, what: str) -> str:
             f"{what} {value!r} has {found.group()!r} at position {found.start()}; "
             f"use letters, digits, spaces and ._- without path separators or control characters"
         )
-    if not value.strip() or value in (".", "..") or len(value) > MAX_NAME_CHARACTERS:
+    num_bytes = len(value.encode("utf-8", "surrogatepass"))
+    too_long = len(value) > MAX_NAME_CHARACTERS or num_bytes > MAX_NAME_BYTES
+    if not value.strip() or value in (".", "..") or too_long:
         raise InvalidNameError(
             f"{what} {value[:40]!r} ({len(value)} characters) cannot name a file; "
-            f"use 1 to {MAX_NAME_CHARACTERS} characters"
+            f"use 1 to {MAX_NAME_CHARACTERS} characters, {MAX_NAME_BYTES} bytes at most"
         )
     return value
 

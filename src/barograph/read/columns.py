@@ -21,7 +21,6 @@ from barograph.facts.log import Damage, scan_text
 from barograph.facts.rows import SCAN_BYTES, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import RunDir, rank_of
 
-HOST_SPLIT: Final = "host"
 RECORD_KEYS: Final = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
 
 
@@ -131,16 +130,21 @@ def iterate_records(path: Path, damage: list[Damage]) -> Iterator[dict[str, Any]
 def iterate_overflow(directory: RunDir, damage: list[Damage]) -> Iterator[Columns]:
     """The records of ``metrics*.jsonl``, each as columns of one row."""
     for path in directory.overflow_files():
-        for line in iterate_records(path, damage):
-            numbers = {key: value for key, value in line.items() if key not in RECORD_KEYS and is_number(value)}
-            yield Columns(
-                split=str(line.get("split", "train")),
-                attempt=_whole(line.get("attempt"), 0),
-                rank=_whole(line.get("rank"), rank_of(path.name)),
-                steps=[_number(line.get("step"))],
-                t=[_number(line.get("t"))],
-                values={key: [value] for key, value in numbers.items()},
-            )
+        yield from iterate_overflow_file(path, damage)
+
+
+def iterate_overflow_file(path: Path, damage: list[Damage]) -> Iterator[Columns]:
+    """The records of one of them."""
+    for line in iterate_records(path, damage):
+        numbers = {key: value for key, value in line.items() if key not in RECORD_KEYS and is_number(value)}
+        yield Columns(
+            split=str(line.get("split", "train")),
+            attempt=whole(line.get("attempt"), 0),
+            rank=whole(line.get("rank"), rank_of(path.name)),
+            steps=[number(line.get("step"))],
+            t=[number(line.get("t"))],
+            values={key: [value] for key, value in numbers.items()},
+        )
 
 
 def is_number(value: Any) -> bool:
@@ -158,9 +162,11 @@ def unreadable(path: Path, error: Exception) -> Damage:
     return Damage(path=str(path), offset=0, size_bytes=size, reason=f"cannot be read: {reason}")
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """The value where it is a number, else 0."""
     return value if is_number(value) else 0.0
 
 
-def _whole(value: Any, otherwise: int) -> int:
+def whole(value: Any, otherwise: int = 0) -> int:
+    """The value where it is an integer, else another one: records of other hands hold anything."""
     return value if isinstance(value, int) else otherwise

@@ -18,8 +18,7 @@ from barograph.facts.kinds import Event
 from barograph.facts.log import Damage, TextScan, scan_text
 from barograph.facts.rows import Row, RowScan, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import RunDir, rank_of
-
-_RECORD_KEYS = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
+from barograph.read.columns import RECORD_KEYS, number, whole
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,10 +132,10 @@ class Follower:
 
 def _to_record(line: dict[str, Any]) -> Record:
     return Record(
-        step=line.get("step", 0),
-        t=line.get("t", 0.0),
-        split=line.get("split", "train"),
-        attempt=line.get("attempt", 0),
-        rank=line.get("rank", 0),
-        metrics={key: value for key, value in line.items() if key not in _RECORD_KEYS},
+        step=number(line.get("step")),
+        t=number(line.get("t")),
+        split=str(line.get("split", "train")),
+        attempt=whole(line.get("attempt")),
+        rank=whole(line.get("rank")),
+        metrics={key: value for key, value in line.items() if key not in RECORD_KEYS},
     )

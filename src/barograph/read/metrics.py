@@ -1,21 +1,24 @@
 """What a run's metrics say: a summary of each, and the effective curve of one.
 
 The effective curve takes the latest attempt at each step. Points of older attempts at the same step are marked as
-superseded and never dropped; minimum, maximum and last value are of the effective curve.
+superseded and never dropped; minimum, maximum and last value are of the effective curve. Within a file the order is
+that of recording, also where the clock was set back; times only tell how several files interleave.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from barograph.facts.log import Damage
 from barograph.facts.rundir import RunDir
-from barograph.read.columns import Columns, find_streams, iterate_overflow, iterate_stream
+from barograph.read.columns import Columns, find_streams, iterate_overflow, iterate_overflow_file, iterate_stream
 
 
 class MetricKey(NamedTuple):
@@ -84,11 +87,11 @@ def summarise(directory: RunDir, damage: list[Damage]) -> list[MetricSummary]:
     later: dict[MetricKey, set[float]] = defaultdict(set)
     for attempt in sources.attempts():
         seen: dict[MetricKey, set[float]] = defaultdict(set)
-        for columns in sources.columns(attempt):
+        for path, columns in sources.columns(attempt):
             for name, values in columns.values.items():
                 key = MetricKey(name, columns.split, columns.rank)
                 tally = tallies.setdefault(key, _Tally(key))
-                tally.add(columns, values, superseded=later[key])
+                tally.add(path, columns, values, superseded=later[key])
                 if attempt > sources.oldest:
                     seen[key].update(columns.steps)
         for key, steps in seen.items():
@@ -102,14 +105,15 @@ def points(directory: RunDir, key: MetricKey, damage: list[Damage]) -> list[Poin
     found: list[list[Point]] = []
     later: set[float] = set()
     for attempt in sources.attempts():
-        mine = [
-            Point(step=step, value=value, t=t, attempt=attempt, is_effective=step not in later)
-            for columns in sources.columns(attempt)
-            if (columns.split, columns.rank) == (key.split, key.rank) and key.name in columns.values
-            for step, value, t in zip(columns.steps, columns.values[key.name], columns.t, strict=True)
-        ]
-        later |= {point.step for point in mine}
-        found.append(sorted(mine, key=lambda point: point.t))
+        files: dict[Path, list[Point]] = defaultdict(list)
+        for path, columns in sources.columns(attempt):
+            if (columns.split, columns.rank) == (key.split, key.rank) and key.name in columns.values:
+                files[path] += [
+                    Point(step=step, value=value, t=t, attempt=attempt, is_effective=step not in later)
+                    for step, value, t in zip(columns.steps, columns.values[key.name], columns.t, strict=True)
+                ]
+        later |= {point.step for mine in files.values() for point in mine}
+        found.append(_interleaved(list(files.values())))
     return [point for attempt in reversed(found) for point in attempt]
 
 
@@ -124,6 +128,12 @@ def count_nonfinite(values: Iterable[float]) -> dict[str, int]:
         if not is_finite(value):
             counts["nan" if math.isnan(value) else "inf" if value > 0 else "-inf"] += 1
     return {kind: count for kind, count in counts.items() if count}
+
+
+def _interleaved(files: list[list[Point]]) -> list[Point]:
+    """The points of several files by time; those of one file keep their order, whatever the clock did."""
+    keyed = [pair for mine in files for pair in zip(itertools.accumulate((p.t for p in mine), max), mine, strict=True)]
+    return [point for _, point in sorted(keyed, key=lambda pair: pair[0])]
 
 
 def is_finite(value: float) -> bool:
@@ -149,13 +159,13 @@ class _Sources:
         """Numbers of the attempts that recorded metrics, latest first."""
         return self._attempts
 
-    def columns(self, attempt: int) -> Iterator[Columns]:
-        """Everything that one attempt recorded."""
+    def columns(self, attempt: int) -> Iterator[tuple[Path, Columns]]:
+        """Everything that one attempt recorded, and the file that holds it."""
         for stream in self._streams:
             if stream.header.attempt == attempt:
-                yield from iterate_stream(stream, self._damage)
-        if attempt in self._overflow_attempts:
-            yield from (columns for columns in iterate_overflow(self._directory, []) if columns.attempt == attempt)
+                yield from ((stream.path, columns) for columns in iterate_stream(stream, self._damage))
+        for path in self._directory.overflow_files() if attempt in self._overflow_attempts else ():
+            yield from ((path, columns) for columns in iterate_overflow_file(path, []) if columns.attempt == attempt)
 
 
 class _Tally:
@@ -164,13 +174,14 @@ class _Tally:
     def __init__(self, key: MetricKey) -> None:
         self.summary = MetricSummary(name=key.name, split=key.split, rank=key.rank, nonfinite_counts={})
         self._newest = (-1, -math.inf)
+        self._peaks: dict[Path, float] = {}
 
-    def add(self, columns: Columns, values: Sequence[float], *, superseded: set[float]) -> None:
+    def add(self, path: Path, columns: Columns, values: Sequence[float], *, superseded: set[float]) -> None:
         summary, steps = self.summary, columns.steps
         if not len(values):
             return
         summary.count += len(values)
-        self._take_last(columns, values)
+        self._take_last(path, columns, values)
         all_finite = math.isfinite(_total(values))
         if not all_finite:
             for kind, count in count_nonfinite(values).items():
@@ -183,8 +194,9 @@ class _Tally:
         if values:
             self._take_extremes(steps, values)
 
-    def _take_last(self, columns: Columns, values: Sequence[float]) -> None:
-        newest = (columns.attempt, columns.t[-1])
+    def _take_last(self, path: Path, columns: Columns, values: Sequence[float]) -> None:
+        peak = self._peaks[path] = max((self._peaks.get(path, -math.inf), *columns.t))
+        newest = (columns.attempt, peak)
         if newest >= self._newest:
             self._newest = newest
             self.summary.last, self.summary.last_step = values[-1], columns.steps[-1]

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from barograph.facts.log import Damage
-from barograph.facts.rows import tail_rows
+from barograph.facts.rows import HOST_SPLIT, tail_rows
 from barograph.facts.rundir import RunDir
-from barograph.read.columns import HOST_SPLIT, Stream, find_streams, iterate_blocks, iterate_overflow, unreadable
+from barograph.read.columns import Stream, find_streams, iterate_blocks, iterate_overflow, unreadable
 from barograph.read.digest import Digest
 from barograph.read.metrics import count_nonfinite
 from barograph.read.run import RunReader

@@ -21,10 +21,10 @@ from barograph.facts.codec import decode
 from barograph.facts.events import to_event
 from barograph.facts.kinds import Event
 from barograph.facts.log import Damage
-from barograph.facts.rows import tail_rows
+from barograph.facts.rows import HOST_SPLIT, tail_rows
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import ProcessRecord, is_alive, is_here, oom_kills, read_exit, read_process
-from barograph.read.columns import HOST_SPLIT, find_streams, iterate_records
+from barograph.read.columns import find_streams, iterate_records
 
 State = Literal["running", "stalled", "finished", "failed", "killed", "lost"]
 ENDED: Final = frozenset({"finished", "failed", "killed"})

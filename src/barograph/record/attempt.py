@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, Final, Literal
 
 from barograph.facts.descriptor import WRITE
@@ -67,6 +68,7 @@ class Attempt:
         self.is_fork = False
         self.batch = BatchWriter(self.guard) if write == "batch" else None
         self.metrics = MetricsLog(directory, run_id=identity.run_id, attempt=number, rank=rank, clock=clock)
+        self.metrics.before_append = None if self.batch is None else self.batch.flush
         self.scalars = ScalarLog(
             self.metrics, guard=self.guard, write=self.batch or WRITE, clock=clock, first_step=first_step
         )
@@ -159,10 +161,12 @@ class Attempt:
         """The cost of recording so far."""
         timings = self.scalars.timings
         num_events = 0 if self._events is None else self._events.num_events
-        waiting = 0 if self.batch is None else self.batch.num_waiting
-        written = self.metrics.num_records + num_events
+        with nullcontext() if self.batch is None else self.batch.lock:  # a row waits or is written, never both
+            waiting = 0 if self.batch is None else self.batch.num_waiting
+            num_records = self.metrics.num_records
+        written = num_records + num_events
         pending = self.scalars.num_pending + waiting
-        num_calls = self.metrics.num_records - self.metrics.num_host_records + pending
+        num_calls = num_records - self.metrics.num_host_records + pending
         logging_s = timings.total_s(num_calls)
         wall_s = self.wall_s
         return Ledger(
@@ -223,9 +227,8 @@ class Attempt:
             pid=self.pid,
             clock=self.clock,
         )
-        if self.batch is not None:
-            self.batch = BatchWriter(self.guard)
-        self.scalars.rebind(self.metrics, self.batch or WRITE)
+        self.batch = None  # nothing would write what waits: the companion is the parent's
+        self.scalars.rebind(self.metrics, WRITE)
         for stream in old_metrics.streams.values():
             stream.file.close()
         if old_events is not None:

@@ -28,12 +28,13 @@ class BatchWriter:
         self._guard = guard
         self._buffers: dict[int, bytearray] = {}
         self._row_bytes: dict[int, int] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._flushing = False
         self._last = monotonic()
 
     def __call__(self, fd: int, row: bytes, row_bytes: int) -> int:
         """Take a row; it is written with the next batch."""
-        with self._lock:
+        with self.lock:
             buffer = self._buffers.get(fd)
             if buffer is None:
                 buffer = self._buffers[fd] = bytearray()
@@ -44,27 +45,33 @@ class BatchWriter:
         return row_bytes
 
     def flush(self) -> None:
-        """Write every gathered row."""
-        with self._lock:
-            self._last = monotonic()
-            for fd, buffer in list(self._buffers.items()):  # a signal handler may log other keys meanwhile
-                if buffer:
-                    self._write(fd, buffer)
+        """Write every gathered row; what a signal handler logs meanwhile waits for the next batch."""
+        with self.lock:
+            if self._flushing:
+                return
+            self._flushing = True
+            try:
+                self._last = monotonic()
+                for fd, buffer in list(self._buffers.items()):
+                    rows = bytes(buffer)
+                    del buffer[: len(rows)]
+                    self._write(fd, rows)
+            finally:
+                self._flushing = False
 
-    def _write(self, fd: int, buffer: bytearray) -> None:
+    def _write(self, fd: int, rows: bytes) -> None:
+        if not rows:
+            return
         start = os.fstat(fd).st_size
         row_bytes, done = self._row_bytes[fd], 0
         try:
-            while done < len(buffer):
-                done += os.write(fd, memoryview(buffer)[done:])
+            while done < len(rows):
+                done += os.write(fd, rows[done:])
         except OSError as error:
             whole = done - done % row_bytes
             if whole != done:
                 os.ftruncate(fd, start + whole)
-            lost = (len(buffer) - whole) // row_bytes
-            self._guard.failed("metrics", error, lost=lost)
-        finally:
-            buffer.clear()
+            self._guard.failed("metrics", error, lost=(len(rows) - whole) // row_bytes)
 
     @property
     def num_waiting(self) -> int:

@@ -110,6 +110,8 @@ class ConsoleCapture:
             tee.capture = None
             if getattr(sys, name) is tee:
                 setattr(sys, name, _without_dead_tees(tee.original))
+            else:
+                _unlink(tee, getattr(sys, name))
         self._tees = {}
         if os.getpid() != self._pid:
             return  # the parent's descriptor and the parent's lines
@@ -371,6 +373,15 @@ def _ends_in_a_torn_line(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
+
+
+def _unlink(tee: Tee, stream: Any) -> None:
+    """Take a tee out from under the tees of captures that began later, so that ended ones do not add up."""
+    while isinstance(stream, Tee):
+        if stream.original is tee:
+            stream.original = tee.original
+            return
+        stream = stream.original
 
 
 def _without_dead_tees(stream: TextIO) -> TextIO | None:

@@ -96,12 +96,12 @@ class CriteriaJudge:
         for case in self._metrics:
             value = fact.metrics.get(case.criterion.name)
             if _is_number(value):
-                point = Point(value, fact.step, fact.metrics.get("epoch"), fact.attempt, fact.rank, fact.t)
+                point = Point(value, fact.step, _place(fact.metrics.get("epoch")), fact.attempt, fact.rank, fact.t)
                 case.values("metrics", fact.split).add(point)
 
     def _feed_event(self, event: Any) -> None:
         payload: Mapping[str, Any] = event.payload
-        attempt, rank = payload.get("attempt", 0), payload.get("rank", 0)
+        attempt, rank = _whole(payload.get("attempt")), _whole(payload.get("rank"))
         if event.moment == "on_check":
             for check in self._checks:
                 check.add(payload, attempt=attempt, key=(rank, event.t, event.seq))
@@ -112,9 +112,9 @@ class CriteriaJudge:
         if not metrics:
             return
         self._note_names(metrics)
-        step, epoch = payload.get("step"), payload.get("epoch")
+        step, epoch = _place(payload.get("step")), _place(payload.get("epoch"))
         source = "epoch events" if step is None else "step events"
-        split = payload.get("split") or _DEFAULT_SPLITS[event.moment]
+        split = str(payload.get("split") or "") or _DEFAULT_SPLITS[event.moment]
         for case in self._metrics:
             value = metrics.get(case.criterion.name)
             if _is_number(value):
@@ -251,6 +251,15 @@ class _CheckCase:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float))
+
+
+def _whole(value: Any) -> int:
+    """An integer of an event; 0 where the script wrote something else."""
+    return value if isinstance(value, int) else 0
+
+
+def _place(value: Any) -> float | None:
+    return value if _is_number(value) else None
 
 
 def _event_summary(moment: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import datetime as dt
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -30,6 +31,7 @@ from barograph.record.snapshot import snapshot
 Level = Literal["minimal", "standard", "detailed", "debug"]
 OverBudget = Literal["write", "lower"]
 OnDropped = Callable[[str, str, Any], object]
+Boundary = Callable[[str], AbstractContextManager[None]]
 
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 BUDGET_BYTES: Final[Mapping[Level, int]] = {
@@ -97,6 +99,7 @@ class DetailConfig(msgspec.Struct, frozen=True, kw_only=True):
         run_id: str | None = None,
         on_dropped: OnDropped | None = None,
         clock: Callable[[], float] = time.time,
+        boundary: Boundary | None = None,
     ) -> DetailRecord:
         """Make a record with these settings; ``directory`` is used when ``output_directory`` is not set."""
         return DetailRecord(
@@ -110,6 +113,7 @@ class DetailConfig(msgspec.Struct, frozen=True, kw_only=True):
             compress=self.compress,
             on_dropped=on_dropped,
             clock=clock,
+            boundary=boundary,
         )
 
 
@@ -140,6 +144,7 @@ class DetailRecord:
             ``"lower"`` to the highest level that fits.
         on_dropped: is given (level, section, data) of what its level keeps out of the file.
         clock: unix seconds; read when the record is made and when it is written.
+        boundary: what ``write()`` runs in, given the part's name; it may end a failure there.
 
     Raises:
         InvalidNameError: a name would not survive in a file name.
@@ -161,6 +166,7 @@ class DetailRecord:
         over_budget: OverBudget = "write",
         on_dropped: OnDropped | None = None,
         clock: Callable[[], float] = time.time,
+        boundary: Boundary | None = None,
     ) -> None:
         from barograph.record.config import plain_config  # noqa: PLC0415 - needs yaml, which start-up does not
         from barograph.record.redact import redact  # noqa: PLC0415 - the same
@@ -178,6 +184,7 @@ class DetailRecord:
         self._over_budget = over_budget
         self._on_dropped = on_dropped
         self._clock = clock
+        self._boundary: Boundary = boundary or nullcontext
         self._t = clock()
         if len(self._stem().encode()) > MAX_STEM_BYTES:
             raise InvalidNameError(
@@ -244,14 +251,14 @@ class DetailRecord:
         """Write the three files; each appears whole, and no file is ever overwritten.
 
         Returns:
-            Their paths, or None without a level. When the names are taken, all three have ``-2`` (``-3``, ...)
+            Their paths; None without a level, or when the boundary ended a failure. When the names are taken, all three have ``-2`` (``-3``, ...)
             after the checkpoint.
 
         Warns:
             DetailBudgetWarning: the forecast of the level is above its budget.
 
         Raises:
-            OSError: they could not be written; none of them is there.
+            OSError: they could not be written, and there is no boundary; none of them is there.
         """
         if self.level is None:
             return None
@@ -263,8 +270,10 @@ class DetailRecord:
         if level != self.level:
             lowered = {"requested_level": self.level, "lowered": note}
             self._drop_above(level)
-        files = self._publish(self._header(level) | lowered, self._merged(level), forecast)
-        if note:  # after writing, so that nothing is lost where warnings are errors
+        files: DetailFiles | None = None
+        with self._boundary("details"):
+            files = self._publish(self._header(level) | lowered, self._merged(level), forecast)
+        if note and files:  # after writing, so that nothing is lost where warnings are errors
             warnings.warn(note, DetailBudgetWarning, stacklevel=2)
         return files
 

@@ -2,11 +2,13 @@
 
 A failure is reported once per part (a warning on stderr and an event), counted, and what failed is skipped or
 detached; training goes on. With ``strict`` it raises ``RecordingError`` instead. Misuse by the caller is no failure
-of the recorder: it passes through. Nowhere else in the package is a blind ``except`` allowed.
+of the recorder: it passes through. Elsewhere a blind ``except`` stands only around foreign code that answers a
+question (the console's callbacks, a card's driver, a config's own methods), each with its reason on its line.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 import warnings
@@ -37,18 +39,21 @@ class Guard:
         self._deferred: RecordingError | None = None
 
     @contextmanager
-    def boundary(self, part: str, *, lost: int = 0) -> Iterator[None]:
+    def boundary(self, part: str, *, lost: int = 0, misuse: bool = False) -> Iterator[None]:
         """Run the body; a failure of the recorder in it ends here.
 
         Args:
             part: what is doing the work, e.g. ``metrics``.
             lost: how many facts are lost when it fails.
+            misuse: also a ``MisuseError`` ends here: the body does not run in the call that it would explain.
         """
         try:
             yield
-        except (MisuseError, RecordingError, BarographWarning):
+        except RecordingError:
             raise
-        except Exception as error:  # noqa: BLE001 - the guarded boundary: see the module's docstring
+        except Exception as error:
+            if isinstance(error, (MisuseError, BarographWarning)) and not misuse:
+                raise
             self.failed(part, error, lost=lost)
 
     def failed(self, part: str, error: BaseException, *, lost: int = 0) -> None:
@@ -88,19 +93,24 @@ class Guard:
         self._lock = threading.RLock()
 
     def _report(self, part: str, error: BaseException) -> None:
-        warnings.warn(
+        """Write the failure as an event, then warn."""
+        if self.report is not None and not self._reporting:
+            self._reporting = True
+            try:
+                self.report(part, error, "".join(traceback.format_exception(error)))
+            except Exception as second:  # noqa: BLE001 - the same boundary: reporting failed for the same reason
+                self.failures.setdefault(f"{part} (report)", f"{type(second).__name__}: {second}")
+            finally:
+                self._reporting = False
+        text = (
             f"barograph: recording of {part} failed: {type(error).__name__}: {error}. Training goes on; what could not "
             f"be recorded is counted in run.ledger. Next: free the cause (disk, quota, permissions), then look at "
-            f"`barograph check`",
-            RecordingWarning,
-            stacklevel=2,
+            f"`barograph check`"
         )
-        if self.report is None or self._reporting:
-            return
-        self._reporting = True
         try:
-            self.report(part, error, "".join(traceback.format_exception(error)))
-        except Exception as second:  # noqa: BLE001 - the same boundary: reporting failed for the same reason
-            self.failures.setdefault(f"{part} (report)", f"{type(second).__name__}: {second}")
-        finally:
-            self._reporting = False
+            warnings.warn(text, RecordingWarning, stacklevel=2)
+        except RecordingWarning:  # the script turns warnings into errors; there is nobody to catch them in our thread
+            if threading.get_ident() not in self._background:
+                raise
+            if sys.stderr is not None:
+                sys.stderr.write(text + "\n")

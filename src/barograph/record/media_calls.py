@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
-from barograph.errors import MisuseError
+from barograph.errors import InvalidMetricError, InvalidNameError, MisuseError
 from barograph.facts.blobs import BlobRef, put_bytes, put_file
 from barograph.facts.codec import encode, plain
 from barograph.facts.kinds import Event
 from barograph.facts.rundir import check_name, figure_name, make_dir
 from barograph.record.arguments import whole
 from barograph.record.attempt import Attempt
-from barograph.record.values import check_step
+from barograph.record.detail_files import publish
+from barograph.record.values import check_metric_name, check_step
 
 EXTENSIONS: Final = ("png", "webp", "svg")
 AUDIO_TYPES: Final = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
@@ -44,7 +45,7 @@ class MediaCalls:
     def _store_bytes(self, kind: str, name: str, make: Callable[[], tuple[bytes, str]], **about: Any) -> Event | None:
         """Store what ``make`` returns, bytes and their media type, and record it."""
         attempt = self._open()
-        name = check_name(name, what=kind)
+        _check_series(name, kind)
         if about.get("step") is not None:
             about["step"] = check_step(about["step"])
         ref: BlobRef | None = None
@@ -56,7 +57,8 @@ class MediaCalls:
     def _record_data(self, kind: str, name: str, step: float | None, **data: Any) -> Event | None:
         """Record something small in the event itself."""
         about = {} if step is None else {"step": check_step(step)}
-        return self._record("custom", {"kind": kind, "name": check_name(name, what=kind), **about, **data})
+        _check_series(name, kind)
+        return self._record("custom", {"kind": kind, "name": name, **about, **data})
 
     def image(self, name: str, image: Any, *, step: float | None = None, caption: str | None = None) -> Event | None:
         """Record an image.
@@ -139,7 +141,8 @@ class MediaCalls:
     ) -> Path | None:
         """Save a figure as ``figures/FAMILY-MOMENT-eNNN.EXT`` and record it.
 
-        A figure that cannot be drawn is reported and skipped; training goes on.
+        A figure that cannot be drawn is reported and skipped; training goes on. None is ever overwritten: when the name
+        is taken, ``-2`` (``-3``, ...) is put after the epoch.
 
         Args:
             family: e.g. ``losses``.
@@ -157,13 +160,13 @@ class MediaCalls:
         attempt = self._open()
         if extension not in EXTENSIONS:
             raise MisuseError(f"figure extension {extension!r} is none of {', '.join(EXTENSIONS)}; choose one")
-        path = attempt.directory.figures / figure_name(family, moment, whole(epoch, what="epoch"), extension)
-        is_drawn = False
+        folder, suffix = attempt.directory.figures, f".{extension}"
+        stem = figure_name(family, moment, whole(epoch, what="epoch"), extension).removesuffix(suffix)
+        path: Path | None = None
         with attempt.guard.boundary("figures"):
-            make_dir(path.parent)
-            _draw(figure, path)
-            is_drawn = True
-        if not is_drawn:
+            make_dir(folder)
+            path = folder / f"{publish(folder, stem, {suffix: lambda free: _draw(figure, free)})}{suffix}"
+        if path is None:
             return None
         about = {"kind": "figure", "family": family, "figure_moment": moment, "epoch": epoch}
         self._record("custom", {**about, "path": str(path.relative_to(attempt.directory.path))})
@@ -212,6 +215,14 @@ def existing_file(path: Any, *, what: str) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not Path(path).is_file():
         raise MisuseError(f"{what}: {path!r:.200} is no file; give the path of a file that exists")
     return Path(path)
+
+
+def _check_series(name: Any, kind: str) -> None:
+    """Names of series are like names of metrics: ``layers/0/weight``; none of them becomes a file's name."""
+    try:
+        check_metric_name(name)
+    except InvalidMetricError as error:
+        raise InvalidNameError(f"{kind}: {error}") from None
 
 
 def _draw(figure: Any, path: Path) -> None:

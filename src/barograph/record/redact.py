@@ -38,7 +38,8 @@ _BEFORE_KEY: Final = _word_set(
     "openrouter cohere mistral groq replicate github gitlab slack sendgrid stripe twilio datadog",
 )
 _BEFORE_PASS: Final = _word_set(
-    "db database smtp imap ftp sftp user mail email mysql postgres pg redis mongo proxy admin root login http"
+    "db database smtp imap ftp sftp user mail email mysql postgres pg redis mongo proxy admin root login http",
+    "auth authentication ssh sql postgresql mongodb mariadb clickhouse rabbitmq amqp mqtt kafka elastic registry",
 )
 # "token" is a credential unless one of these comes before it; "tokens" only after one of _BEFORE_TOKENS.
 _TEXT_TOKEN: Final = _word_set(
@@ -58,6 +59,10 @@ _ABOUT: Final = _word_set(
     "mask prob rate ratio dropout classifier detector detection scanner leak leakage dataset model task accuracy",
     "score limit index budget per",
 )
+# A mapping that names one of these beside "pass" is a login, whatever it is called itself.
+_LOGIN: Final = frozenset({"user", "username", "login"})
+# Levels of a configuration that say nothing about what stands below them.
+_NEUTRAL: Final = _word_set("config cfg configuration settings options opts params default main prod dev")
 _NOT_ONE: Final = _word_set("num max min no skip")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # Nothing to hide: a reference to the environment, a place to fill in, Hydra's missing value; a special token.
@@ -102,6 +107,11 @@ _BARE: Final = re.compile(  # NAME=value and name: value on a line of their own,
     r"^[+\- ]?\s*(?:export\s+|set\s+|ENV\s+|-\s+)?" + _NAME + r"\s{0,8}[=:]\s{0,8}(?P<bare>[^\"'\s](?:.*\S)?)"
 )
 _FLAG: Final = re.compile(r"(?<!\S)--?" + _NAME + r"(?:=|\s+)(?P<bare>[^\s\"'-]\S*)")
+_FLOW: Final = re.compile(  # {name: value, name: {name: value}}, as Hydra and JSON write it on a command line
+    r"(?:(?<![\w.@/-])[\"']?(?P<parent>[A-Za-z_][\w.@/-]{0,80})[\"']?\s{0,8}[:=]\s{0,8})?\{|\}"
+    r"|(?<![\w.-])[\"']?" + _NAME + r"[\"']?\s{0,8}:\s{0,8}"
+    r"(?:\"(?P<double>(?:\\.|[^\"\\])+)\"|'(?P<single>(?:\\.|[^'\\])+)'|(?P<bare>[^\s,{}\[\]\"'$][^,{}\[\]]*))"
+)
 _NAME_MARKS: Final = re.compile(r"(?i)pass|pwd|pswd|secret|token|key|cred|auth|cookie|bearer|jwt|://|[?&]sig")
 _NO_SECRET: Final = _word_set("null none true false yes no on off | |- |+ > >- >+")
 _CODE_SUFFIXES: Final = _word_set(
@@ -133,8 +143,7 @@ def redact(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         The copy, and the paths of what was taken out, e.g. ``["db.password", "hooks[0].url"]``.
     """
     found: list[str] = []
-    clean = {key: _redact_item(item, str(key), _strength(str(key)), found) for key, item in mapping.items()}
-    return clean, found
+    return _redact_mapping(mapping, "", 0, found), found
 
 
 def redact_argv(argv: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -216,7 +225,19 @@ def _strength(name: str) -> int:
     if any(_is_strong(before, word) for before, word in pairs):
         return 2
     before, last = pairs[-1]
+    if last == "pw":  # a number is no password here: pointwise layers are called so, too
+        return 2
     return int(last == "auth" or (last.endswith("token") and before not in _TEXT_TOKEN))
+
+
+def _strength_below(parent: str, name: str) -> int:
+    """How much a name is one of a credential below the path ``parent``: ``key`` below ``wandb`` is."""
+    strength = _strength(name)
+    words = _words(name)
+    if len(words) != 1 or not parent:
+        return strength
+    above = [word for word in _words(re.sub(r"\[\d+\]", "", parent)) if word not in _NEUTRAL]
+    return max(strength, _strength(f"{above[-1]}.{words[0]}")) if above and above[-1] not in _NOT_ONE else strength
 
 
 def _is_strong(before: str, word: str) -> bool:
@@ -234,13 +255,18 @@ def _shows_nothing(value: str, strength: int) -> bool:
     return bool(_PLACEHOLDER.fullmatch(value) or (strength == 1 and _SPECIAL_TOKEN.fullmatch(value)))
 
 
+def _redact_mapping(mapping: Mapping[str, Any], path: str, inherited: int, found: list[str]) -> dict[str, Any]:
+    clean = {}
+    is_login = not _LOGIN.isdisjoint(mapping)
+    for key, item in mapping.items():
+        strength = max(inherited, _strength_below(path, str(key)), 3 * (is_login and key == "pass"))
+        clean[key] = _redact_item(item, f"{path}.{key}" if path else str(key), strength, found)
+    return clean
+
+
 def _redact_item(value: Any, path: str, strength: int, found: list[str]) -> Any:
     if isinstance(value, Mapping):
-        inherited = strength if strength > 1 else 0
-        return {
-            key: _redact_item(item, f"{path}.{key}", max(inherited, _strength(str(key))), found)
-            for key, item in value.items()
-        }
+        return _redact_mapping(value, path, strength if strength > 1 else 0, found)
     if isinstance(value, (list, tuple)):
         return [_redact_item(item, f"{path}[{index}]", strength, found) for index, item in enumerate(value)]
     clean = _redact_scalar(value, strength)
@@ -262,7 +288,31 @@ def _redact_argument(argument: str) -> str:
     plain_name = name.lstrip("-+~")
     if equals and value and re.fullmatch(r"[\w.@/-]+", plain_name) and is_credential_name(plain_name):
         return argument if _PLACEHOLDER.fullmatch(value) else f"{name}={REDACTED}"
-    return _redact_line(argument, is_code=True)
+    clean = _redact_line(argument, is_code=True)
+    return _redact_flow(clean) if "{" in clean else clean
+
+
+def _redact_flow(argument: str) -> str:
+    parents: list[tuple[str, int]] = []
+
+    def redact_one(found: re.Match[str]) -> str:
+        above, inherited = parents[-1] if parents else ("", 0)
+        if found[0] == "}":
+            del parents[-1:]
+        elif found["name"] is None:
+            name = (found["parent"] or "").lstrip("-+~")
+            own = _strength_below(above, name)
+            parents.append((name, max(inherited, own if own > 1 else 0)))
+        elif parents:
+            group = found.lastgroup or "name"
+            value = found[group].strip()
+            strength = max(inherited, _strength_below(above, found["name"]))
+            is_kept = value.lower() in _NO_SECRET or _shows_nothing(value, strength)
+            is_count = strength < 3 and re.fullmatch(r"[\d.]+", value)  # noqa: PLR2004 - see _strength
+            return _replace(found, group) if strength and not (is_kept or is_count) else found[0]
+        return found[0]
+
+    return _FLOW.sub(redact_one, argument)
 
 
 def _redact_line(line: str, *, is_code: bool) -> str:

@@ -139,8 +139,8 @@ class Run(TrainingCalls, MediaCalls):
     def log(
         self,
         metrics: Mapping[str, Any],
-        *,
         step: Number | None = None,
+        *,
         epoch: Number | None = None,
         split: str = "train",
     ) -> None:
@@ -149,7 +149,8 @@ class Run(TrainingCalls, MediaCalls):
         Args:
             metrics: names and numbers: int, float, bool, or anything with one element and ``.item()``. NaN and
                 infinities are facts too. A value on a GPU is copied without waiting for the device.
-            step: training step; one more than the last when not given. Steps may repeat, go back, be fractional.
+            step: training step; one more than the last when not given (pass it where several threads log, or two of
+                them may take the same one). Steps may repeat, go back, be fractional.
             epoch: recorded as the metric ``epoch``.
             split: e.g. ``train``, ``val``, ``test``.
 
@@ -206,7 +207,7 @@ class Run(TrainingCalls, MediaCalls):
 
     def _run_all(self, closings: list[Closing]) -> None:
         for closing in closings:
-            with self._attempt.guard.boundary("finish"):
+            with self._attempt.guard.boundary("finish", misuse=True):
                 closing()
 
     def _end(self, status: str, reason: str | None) -> None:

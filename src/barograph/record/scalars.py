@@ -7,6 +7,7 @@ exception is a value on a GPU, which is copied without waiting and recorded when
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from barograph.record.ledger import SAMPLE_EVERY, CallTimings
 from barograph.record.values import check_metrics, check_split, check_step, is_on_device, plain_number
 
 MAX_PENDING: Final = 4096
+MAX_PLANS: Final = 256
 
 
 class ScalarLog:
@@ -51,16 +53,17 @@ class ScalarLog:
         self._write = write
         self._clock = clock
         self._plan: Plan | None = None
+        self._plans: dict[tuple[Any, ...], Plan] = {}
         self._pending: deque[DeviceRecord] = deque()
         self._closed: str | None = None
         self.next_step = first_step
         self.timings = CallTimings()
 
-    def log(
+    def log(  # noqa: C901 - one function on purpose: a frame costs 0.1 us
         self,
         metrics: Mapping[str, Any],
-        *,
         step: Number | None = None,
+        *,
         epoch: Number | None = None,
         split: str = "train",
     ) -> None:
@@ -93,13 +96,35 @@ class ScalarLog:
                     if started:
                         self.timings.add_short(perf_counter_ns() - started)
                     return
+            if self._log_known(metrics, step, split, started):
+                return
         except (KeyError, TypeError, ValueError):
             pass  # another set of keys, or no names, numbers and step at all: the long way tells
         except OSError as error:
-            self._plan = None  # a stream with a torn row that could not be taken back refuses the long way
+            self._forget()  # a stream with a torn row that could not be taken back refuses the long way
             self._guard.failed("metrics", error, lost=1)
             return
         self._log_guarded(metrics, step, split)
+
+    def _log_known(self, metrics: Any, step: Any, split: str, started: int) -> bool:
+        """The short way for a set of keys that was seen before the last one, or a step that is numpy's."""
+        if type(metrics) is not dict or isinstance(step, bool):
+            return False
+        plan = self._plans.get((get_ident(), split, *metrics))
+        step = operator.index(step)
+        if plan is None or step >> EXACT_BITS:
+            return False
+        row = plan.pack_row(metrics, step)
+        if row is None:
+            return False
+        written = self._write(plan.fd, row, plan.row_bytes)
+        if written != plan.row_bytes:
+            plan.stream.write(row, written)
+        self._plan = plan
+        self.next_step = step + 1
+        if started:
+            self.timings.add_short(perf_counter_ns() - started)
+        return True
 
     def _with_epoch(self, metrics: Mapping[str, Any], epoch: Any) -> Mapping[str, Any]:
         if "epoch" in check_metrics(metrics):
@@ -128,7 +153,18 @@ class ScalarLog:
         self.next_step = int(step) + 1
 
     def _append(self, values: dict[str, Number], step: Number, split: str, t: float) -> None:
-        self._plan = self._metrics.append(values, step=step, split=split, t=t) or self._plan
+        plan = self._metrics.append(values, step=step, split=split, t=t)
+        if plan is None or self._closed is not None:
+            return
+        if plan.owner == get_ident() and len(self._plans) < MAX_PLANS:
+            self._plans[plan.owner, split, *values] = plan
+        self._plan = plan
+        if self._closed is not None:  # another thread closed the run meanwhile: descriptors are used again
+            self._forget()
+
+    def _forget(self) -> None:
+        self._plan = None
+        self._plans.clear()
 
     def _log_later(self, metrics: Mapping[str, Any], step: Number, split: str, t: float) -> None:
         self._pending.append(DeviceRecord(metrics, step=step, split=split, t=t))
@@ -142,8 +178,12 @@ class ScalarLog:
         """
         with self._metrics.lock:
             while self._pending and (wait or self._pending[0].arrived()):
-                record = self._pending.popleft()
-                self._append(record.values(), record.step, record.split, record.t)
+                record = self._pending[0]
+                try:
+                    with self._guard.boundary("metrics", lost=1, misuse=True):
+                        self._append(record.values(), record.step, record.split, record.t)
+                finally:  # recorded or counted as lost: it is not pending any more
+                    self._pending.popleft()
 
     @property
     def num_pending(self) -> int:
@@ -153,10 +193,10 @@ class ScalarLog:
     def close(self, reason: str) -> None:
         """Refuse further calls, also through references to ``log`` that were kept: descriptors are used again."""
         self._closed = reason
-        self._plan = None
+        self._forget()
 
     def rebind(self, metrics: MetricsLog, write: WriteCall) -> None:
         """Go on with other files, in the child of a fork; values on a device stay the parent's."""
         self._metrics, self._write = metrics, write
-        self._plan = None
+        self._forget()
         self._pending.clear()

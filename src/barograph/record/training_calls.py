@@ -18,10 +18,14 @@ from barograph.record.cadence import Cadence, Tier, TierCosts
 from barograph.record.detail import DetailConfig, DetailRecord
 from barograph.record.examples import TRAIN_WINDOW, build_example
 from barograph.record.phases import Phase, PhaseStack
-from barograph.record.values import check_step, plain_number
+from barograph.record.values import check_metric_name, check_step, plain_number
 
 PHASES: Final[dict[Tier, str]] = {"fast": "fast_log", "full": "full_eval"}
 LEVELS: Final = ("info", "warning", "error")
+
+
+ORIGIN: Final = frozenset({"attempt", "rank"})
+EPOCH_COLUMNS: Final = frozenset({"epoch", "train_loss", "val_loss", "epoch_time_s", "attempt"})
 
 
 class TrainingCalls:
@@ -57,6 +61,11 @@ class TrainingCalls:
         Raises:
             MisuseError: a key is reserved, or a value has no JSON form; nothing was written.
         """
+        taken = ORIGIN.intersection(payload)
+        if taken:
+            raise MisuseError(
+                f"event {moment!r} has the reserved keys {sorted(taken)}: they say who wrote it; rename them"
+            )
         try:
             data = {key: plain(value, key) for key, value in payload.items()}
         except TypeError as error:
@@ -88,7 +97,7 @@ class TrainingCalls:
             epoch=whole(epoch, what="epoch"),
             train_loss=None if train_loss is None else float(plain_number("train_loss", train_loss)),
             val_loss=None if val_loss is None else float(plain_number("val_loss", val_loss)),
-            metrics={key: plain_number(key, value) for key, value in (metrics or {}).items()},
+            metrics=_epoch_metrics(metrics or {}),
             epoch_time_s=None if epoch_time_s is None else float(plain_number("epoch_time_s", epoch_time_s)),
         )
         return self._record("on_epoch_end", as_payload(ended))
@@ -304,3 +313,11 @@ def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+
+
+def _epoch_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    for key in metrics:
+        check_metric_name(key)
+        if key in EPOCH_COLUMNS:
+            raise MisuseError(f"metric {key!r} of an epoch has an argument of its own; pass {key}=... instead")
+    return {key: plain_number(key, value) for key, value in metrics.items()}

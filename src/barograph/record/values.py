@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from barograph.errors import InvalidMetricError, InvalidNameError
 from barograph.facts.metrics import METRIC_RESERVED, Number
+from barograph.facts.packing import EXACT_TYPES
 from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.rundir import check_name
 
@@ -38,15 +39,32 @@ def plain_number(name: str, value: Any) -> Number:
         )
     if not hasattr(value, "item"):
         raise InvalidMetricError(f"metric {name!r} is a {_kind(value)} ({value!r:.80}), not a number; {_advice(value)}")
+    _refuse_masked(name, value)
     number = value.item()
     if type(number) is bool:
         return int(number)
-    if type(number) in (int, float):
+    if type(number) in (int, float) and getattr(getattr(value, "dtype", None), "kind", "") not in ("m", "M"):
+        if type(number) is float and _is_numpy_scalar(type(value)):
+            EXACT_TYPES.add(type(value))
         return number  # type: ignore[no-any-return]
     raise InvalidMetricError(
         f"metric {name!r} is a {_kind(value)} ({value!r:.80}), which a float64 cannot hold exactly; "
         f"convert it with float()"
     )
+
+
+def _is_numpy_scalar(kind: type) -> bool:
+    """Whether values of the type are numpy's floating scalars, so that every one of them is one float."""
+    return any((base.__module__, base.__name__) == ("numpy", "floating") for base in kind.__mro__)
+
+
+def _refuse_masked(name: str, value: Any) -> None:
+    """A masked element of numpy has a number behind its mask, which nobody measured."""
+    mask = getattr(value, "mask", False)
+    if hasattr(mask, "any") and bool(mask.any()):
+        raise InvalidMetricError(
+            f"metric {name!r} is masked, so it has no value; leave it out of this call, or log float('nan')"
+        )
 
 
 def check_metrics(metrics: Any) -> Mapping[str, Any]:
@@ -91,7 +109,7 @@ def check_step(step: Any) -> Number:
         number = plain_number("step", step)
     except InvalidMetricError:
         number = math.nan
-    if isinstance(step, bool) or not math.isfinite(number):
+    if isinstance(step, bool) or (isinstance(number, float) and not math.isfinite(number)):
         raise InvalidMetricError(f"step must be a finite number, not {step!r:.80}; pass the loop's counter")
     return number
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from barograph.facts.kinds import Event
-from barograph.facts.rows import HOST_SPLIT
+from barograph.facts.rows import HOST_SPLIT, SCAN_BYTES
 from barograph.facts.state import HEARTBEAT_S
 from barograph.read.follow import Consumer, Fact, Follower, Rows
 from barograph.record.attempt import Attempt
@@ -21,7 +24,17 @@ from barograph.record.attempt import Attempt
 PERIOD_S: Final = 0.2
 SYNC_S: Final = 30.0
 JOIN_S: Final = 10.0
+SIGNAL_JOIN_S: Final = 2.0
+MAX_ROWS: Final = 2048
 SYNC_MOMENTS: Final = frozenset({"on_start", "on_epoch_end", "on_checkpoint", "on_resume", "on_train_end"})
+
+
+_signalled_s: list[float] = []
+
+
+def hurry() -> None:
+    """A signal asks the process to end: who sent it may soon send one that kills, so that little time is left."""
+    _signalled_s[:] = [time.monotonic()]
 
 
 class Sampler(Protocol):
@@ -43,10 +56,11 @@ class Companion:
         follower: goes on where it stands; from the beginning, when not given.
         sampler: measures the machine, or None.
         period_s: how often files are looked at.
-        join_s: how long the end of the run waits for a consumer that does not come back.
+        join_s: how long the end of the run may take; soon after a signal it is ``SIGNAL_JOIN_S`` at most.
 
     Attributes:
-        is_behind: a consumer did not come back, so that the others have not seen every fact.
+        is_behind: the time was not enough, so that consumers have not seen every fact.
+        detached: names of the consumers that failed and were not fed again.
     """
 
     def __init__(
@@ -69,8 +83,9 @@ class Companion:
         self._stopping = False
         self._turn = threading.Lock()
         self._cpu_s = 0.0
-        self.is_behind = False
-        self._ended_t: float | None = None
+        self.is_behind = self._is_stuck = False
+        self.detached: set[str] = set()
+        self._waiting: deque[list[Fact]] = deque()
         self._next_heartbeat = self._next_sync = 0.0
         self._thread = threading.Thread(target=self._loop, name="barograph-companion", daemon=True)
         attempt.companion_cpu_s = lambda: self._cpu_s
@@ -91,9 +106,9 @@ class Companion:
 
     def _tick(self) -> bool:
         self._attempt.flush()
-        with self._attempt.guard.boundary("heartbeat"):
+        with self._attempt.guard.boundary("heartbeat", misuse=True):
             self._beat()
-        with self._attempt.guard.boundary("host sampler"):
+        with self._attempt.guard.boundary("host sampler", misuse=True):
             self._sample()
         return bool(self._feed())
 
@@ -116,11 +131,13 @@ class Companion:
                 self._attempt.metrics.append(figures, step=round(self._attempt.wall_s, 3), split=HOST_SPLIT, t=t)
 
     def _feed(self) -> list[Fact]:
-        """Feed the next facts, some megabytes at most.
+        """Feed the next facts, so few that it does not take long.
 
         Without a fact the consumers are fed none: time has passed, and an ETA moves on during a long evaluation.
         """
-        facts = self._poll()
+        if not self._waiting:
+            self._waiting += _portions(self._poll())
+        facts = self._waiting.popleft() if self._waiting else []
         if any(isinstance(fact, Event) and fact.moment in SYNC_MOMENTS for fact in facts):
             self._attempt.sync()
         for name in list(self._consumers):
@@ -128,49 +145,102 @@ class Companion:
         return facts
 
     def _poll(self) -> list[Fact]:
-        with self._attempt.guard.boundary("companion"):
+        with self._attempt.guard.boundary("companion", misuse=True):
             return self._follower.poll()
         return []
 
     def _feed_one(self, name: str, facts: Sequence[Fact]) -> None:
         done = False
-        with self._attempt.guard.boundary(name):
+        with self._attempt.guard.boundary(name, misuse=True):
             self._consumers[name].feed(facts)
             done = True
         if not done:
             del self._consumers[name]
+            self.detached.add(name)
 
     def drain(self) -> None:
-        """Stop the thread and feed what is there, in the caller's thread.
+        """Stop the thread and feed what is there, in the caller's thread, for as long as there is time.
 
         Raises:
-            TimeoutError: a consumer does not come back; it is left behind.
+            TimeoutError: a consumer does not come back, or there are too many facts; they are left behind.
         """
+        started_s = time.monotonic()
         was_stopped, self._stopping = self._stopping, True
         self._wake.set()
         if self._thread.is_alive() and not was_stopped and threading.current_thread() is not self._thread:
-            self._thread.join(self._join_s)
-        self.is_behind = not self._turn.acquire(timeout=0 if self._thread.is_alive() else -1)
+            self._thread.join(max(0.0, self._deadline_s(started_s) - started_s))
+        self._is_stuck = not self._turn.acquire(timeout=0 if self._thread.is_alive() else -1)
+        if not self._is_stuck:
+            try:
+                self.is_behind = self.is_behind or not self._feed_rest(started_s)
+            finally:
+                self._turn.release()
+        self.is_behind = self.is_behind or self._is_stuck
         if self.is_behind:
             raise TimeoutError(
-                f"the companion did not finish within {self._join_s:g} s; the run's files are whole, what shows or "
-                f"mirrors them may lag (is the terminal's output being read?)"
+                f"the companion did not finish within {self._deadline_s(started_s) - started_s:g} s; the run's files "
+                f"are whole, what shows or mirrors them may lag (is the terminal's output being read?)"
             )
-        self._ended_t = self._ended_t or self._attempt.clock()
-        try:
-            while (facts := self._feed()) and min(map(_time_of, facts)) < self._ended_t:
-                pass  # facts that are newer come from a forked child, which may go on for ever
-        finally:
-            self._turn.release()
+
+    def _deadline_s(self, started_s: float) -> float:
+        """When the end that began then has to be over; a signal that comes meanwhile brings it nearer."""
+        deadline_s = started_s + self._join_s
+        for signalled_s in _signalled_s:
+            if signalled_s > started_s - JOIN_S:
+                deadline_s = min(deadline_s, max(started_s, signalled_s) + SIGNAL_JOIN_S)
+        return deadline_s
+
+    def _feed_rest(self, started_s: float) -> bool:
+        """Feed what is in the files now; False when there was no time for all of it.
+
+        What comes later is from a forked child, which may go on for ever.
+        """
+        num_polls = self._num_polls()
+        while time.monotonic() < self._deadline_s(started_s):
+            if not self._waiting:
+                num_polls -= 1
+            if not self._feed() or (num_polls <= 0 and not self._waiting):
+                return True
+        return False
+
+    def _num_polls(self) -> int:
+        """After so many polls everything is read that is in the files now; a poll takes at least half of its limit."""
+        directory, size_bytes = self._attempt.directory, 0
+        with self._attempt.guard.boundary("companion", misuse=True):
+            for path in (*directory.rows_files(), *directory.overflow_files(), *directory.events_files()):
+                size_bytes = max(size_bytes, path.stat().st_size)
+        return 2 + 2 * size_bytes // SCAN_BYTES
 
     def close(self) -> None:
-        """Feed the last facts and close the consumers."""
-        self.drain()
-        for name, consumer in self._consumers.items():
-            with self._attempt.guard.boundary(name):
-                consumer.close()
-        self._consumers.clear()
+        """Feed the last facts and close the consumers, except while one of them does not come back.
+
+        Raises:
+            TimeoutError: as for ``drain``.
+        """
+        try:
+            self.drain()
+        finally:
+            if not self._is_stuck:
+                for name, consumer in self._consumers.items():
+                    with self._attempt.guard.boundary(name, misuse=True):
+                        consumer.close()
+                self._consumers.clear()
 
 
-def _time_of(fact: Fact) -> float:
-    return fact.rows[0][-1] if isinstance(fact, Rows) else fact.t
+def _portions(facts: Sequence[Fact]) -> Iterator[list[Fact]]:
+    """The facts in their order, so few rows at a time that the thread soon notices that it is to end."""
+    portion: list[Fact] = []
+    num_rows = 0
+    for fact in facts:
+        if not isinstance(fact, Rows):
+            portion.append(fact)
+            continue
+        for start in range(0, len(fact.rows), MAX_ROWS):
+            rows = fact.rows[start : start + MAX_ROWS]
+            if num_rows + len(rows) > MAX_ROWS:
+                yield portion
+                portion, num_rows = [], 0
+            portion.append(msgspec.structs.replace(fact, rows=rows))
+            num_rows += len(rows)
+    if portion:
+        yield portion

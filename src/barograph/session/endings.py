@@ -7,6 +7,7 @@ process that does not expect it; with a run open it asks training to stop (``run
 
 from __future__ import annotations
 
+import _sitebuiltins
 import _thread
 import atexit
 import os
@@ -14,12 +15,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from barograph.facts.kinds import OnSignal, as_payload
 from barograph.record.run import Run, format_error, outcome_of_exit
+from barograph.session.companion import hurry
 
 SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGUSR1")
 INSIDE: Final = ("barograph.", "loguru.", "rich.")
@@ -37,7 +40,10 @@ class _Outcome(NamedTuple):
 
 _runs: list[Run] = []
 _outcome: list[_Outcome] = []
-_previous: dict[int, Any] = {}
+_previous: dict[int, list[Any]] = {}
+"""By signal: the handlers that were found, oldest first; a later one may call ours, which then stands for the one
+before it."""
+_handing_on: dict[int, list[FrameType | None]] = {}
 _patience_ends_s: dict[int, float] = {}
 _installed = False
 
@@ -110,15 +116,29 @@ def _chain_thread_excepthook() -> None:
 
 
 def _chain_exit() -> None:
-    """``sys.exit(1)`` reaches ``atexit`` without its code, so the code is noted on the way."""
-    previous = sys.exit
+    """``sys.exit(1)`` and ``exit(1)`` reach ``atexit`` without their code, so the code is noted on the way.
 
-    def noted_exit(code: Any = None, /) -> None:
+    A ``raise SystemExit(1)`` outside of a ``with`` block cannot be seen: no hook is told of it, and the run is
+    recorded as finished.
+    """
+    previous = sys.exit
+    quitter: Any = _sitebuiltins.Quitter  # the type of ``exit`` and ``quit``
+    previous_call = quitter.__call__
+
+    def note(code: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             _note(*outcome_of_exit(code))
+
+    def noted_exit(code: Any = None, /) -> None:
+        note(code)
         previous(code)
 
+    def noted_call(self: Any, code: Any = None) -> None:
+        note(code)
+        previous_call(self, code)
+
     sys.exit = noted_exit  # type: ignore[assignment]
+    quitter.__call__ = noted_call
 
 
 def _record_uncaught(error: BaseException) -> None:
@@ -139,11 +159,18 @@ def _install_signals() -> None:
             continue
         current = signal.getsignal(number)
         if current is not _on_signal and current not in (signal.SIG_IGN, None):
-            _previous[number] = current
+            _previous[number] = [*(known for known in _previous.get(number, []) if known != current), current]
             signal.signal(number, _on_signal)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    frames = _handing_on.get(number, [])
+    if frames and frame in (None, frames[-1]):  # a script's handler calls the one that it found: this one
+        _end_by(number)
+        _hand_on(number, frame, expected=_asks_to_stop(number))
+        return
+    if not _asks_to_stop(number):
+        hurry()
     runs = [run for run in _open_runs() if not run.is_fork]
     if not runs:  # a signal that came while a run was open has been answered by its end
         was_postponed = _patience_ends_s.pop(number, None) is not None
@@ -198,6 +225,7 @@ def _act(runs: list[Run], number: int, frame: FrameType | None, *, is_handling: 
     _patience_ends_s.pop(number, None)
     for run in runs:
         _record_signal(run, number)
+    _end_by(number)
     _hand_on(number, frame, expected=_asks_to_stop(number))
 
 
@@ -212,15 +240,39 @@ def _record_signal(run: Run, number: int) -> None:
     run.record_signal(as_payload(OnSignal(signal=number, name=name)))
     if name == "SIGUSR1":
         run.request_stop(name)
-    elif name == "SIGTERM" and _previous.get(number) is signal.SIG_DFL:
-        run.finish("killed", name)
+
+
+def _end_by(number: int) -> None:
+    """End the open runs when the signal is about to kill the process."""
+    if number == signal.SIGTERM and _next_handler(number) is signal.SIG_DFL:
+        for run in _open_runs():
+            if not run.is_fork:
+                run.finish("killed", signal.Signals(number).name)
+
+
+def _next_handler(number: int) -> Any:
+    """Whom the signal is handed to next: the handler before the one that is being called."""
+    handlers = _previous.get(number, [])
+    depth = len(_handing_on.get(number, []))
+    return handlers[-1 - depth] if depth < len(handlers) else signal.SIG_DFL
+
+
+@contextmanager
+def _handed_on(number: int, frame: FrameType | None) -> Iterator[None]:
+    frames = _handing_on.setdefault(number, [])
+    frames.append(frame)
+    try:
+        yield
+    finally:
+        frames.pop()
 
 
 def _hand_on(number: int, frame: FrameType | None, *, expected: bool) -> None:
     """Do what would have been done without us; a signal that asks training to stop has been answered."""
-    previous = _previous.get(number, signal.SIG_DFL)
+    previous = _next_handler(number)
     if callable(previous):
-        previous(number, frame)
+        with _handed_on(number, frame):
+            previous(number, frame)
     elif not expected:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 TERMINALS = ("auto", "rich", "plain", "log", "off")
 MIN_HOST_S = 0.1
 CONSOLE_LOG = RunDir(Path()).console_log.name
+JUDGE = "success criteria"
+VERDICT_S = 2.0
+"""How long the end of a run may take to judge it from its files, when its companion did not get to their end."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,45 +53,68 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
             raise MisuseError(f"host_s={self.host_s!r} must be at least {MIN_HOST_S} seconds, or None for no samples")
 
 
-def replay(directory: RunDir, judge: CriteriaJudge, *, rank: int, is_resumed: bool) -> Follower:
-    """A follower that goes on where older attempts ended; the judge is told of their facts."""
-    follower = Follower(directory, rank=rank)
-    while is_resumed and (facts := follower.poll()):
-        judge.feed(facts)
-    return follower
+def replay(attempt: Attempt, judge: CriteriaJudge) -> tuple[Follower, bool]:
+    """A follower that goes on where older attempts ended, and whether the judge was told of all of their facts."""
+    follower = Follower(attempt.directory, rank=attempt.rank)
+    with attempt.guard.boundary(JUDGE, misuse=True):
+        while attempt.number and (facts := follower.poll()):
+            judge.feed(facts)
+        return follower, True
+    with attempt.guard.boundary("companion", misuse=True):
+        while follower.poll():
+            pass
+    return follower, False
 
 
-def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, follower: Follower) -> None:
+def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, replayed: tuple[Follower, bool]) -> None:
     """Give the run its companion and everything that reads its facts; one part's failure costs that part alone."""
+    follower, is_judged = replayed
     consumers: dict[str, Consumer] = {}
     sampler: Sampler | None = None
-    with attempt.guard.boundary("host sampler"):
+    with attempt.guard.boundary("host sampler", misuse=True):
         sampler = _attach_host(run, attempt, parts.host_s)
-    with attempt.guard.boundary("text log"):
+    with attempt.guard.boundary("text log", misuse=True):
         _attach_text_log(run, attempt, parts, consumers)
     if attempt.rank == 0:
-        consumers["success criteria"] = judge
+        if is_judged:
+            consumers[JUDGE] = judge
         consumers["scalars.csv"] = ScalarsCsv(attempt.directory)
         run.after_end.append(lambda: link_model(attempt.directory))
-    with attempt.guard.boundary("terminal"):
+    with attempt.guard.boundary("terminal", misuse=True):
         _attach_terminal(run, attempt, parts, consumers)
     for mirror in parts.mirrors:
-        with attempt.guard.boundary(f"mirror {mirror}"):
+        with attempt.guard.boundary(f"mirror {mirror}", misuse=True):
             consumers[f"mirror {mirror}"] = mirror(run.dir, run.config)
     companion = Companion(attempt, consumers, follower=follower, sampler=sampler)
     if attempt.rank == 0:
-        run.verdicts = lambda: _verdicts(companion, judge, attempt)
+        run.verdicts = lambda: _verdicts(companion, judge, attempt, is_judged=is_judged)
     run.before_end.insert(0, companion.drain)
     run.after_end.insert(0, companion.close)
-    companion.start()
+    with attempt.guard.boundary("companion", misuse=True):
+        companion.start()  # without a thread everything is fed at the end
 
 
-def _verdicts(companion: Companion, judge: CriteriaJudge, attempt: Attempt) -> list[dict[str, Any]]:
+def _verdicts(companion: Companion, judge: CriteriaJudge, attempt: Attempt, *, is_judged: bool) -> list[dict[str, Any]]:
     """Verdicts from every fact: from the files, when the companion did not get to the end of them."""
-    if companion.is_behind:
-        judge = CriteriaJudge(judge.criteria)
-        judge.feed(Follower(attempt.directory, rank=attempt.rank).drain())
+    if not is_judged or JUDGE in companion.detached:
+        failure = attempt.guard.failures.get(JUDGE, "")
+        return _unjudged(judge, f"the facts could not be judged: {failure}")
+    if not companion.is_behind:
+        return judge.verdicts()
+    deadline_s = time.monotonic() + VERDICT_S
+    judge, follower = CriteriaJudge(judge.criteria), Follower(attempt.directory, rank=attempt.rank)
+    while facts := follower.poll():
+        judge.feed(facts)
+        if time.monotonic() >= deadline_s:
+            return _unjudged(judge, "the run ended before all of its facts were read")
     return judge.verdicts()
+
+
+def _unjudged(judge: CriteriaJudge, reason: str) -> list[dict[str, Any]]:
+    return [
+        {"text": criterion.text, "passed": None, "reason": reason, "evidence": {"value": None, "n": 0}}
+        for criterion in judge.criteria
+    ]
 
 
 def _attach_host(run: Run, attempt: Attempt, interval_s: float | None) -> Sampler | None:

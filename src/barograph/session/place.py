@@ -14,7 +14,7 @@ from barograph.errors import FormatError, MisuseError, RunBusyError, RunExistsEr
 from barograph.facts.codec import decode
 from barograph.facts.log import iterate, repair_text
 from barograph.facts.rows import HOST_SPLIT, as_columns, read_header, repair_rows, tail_rows
-from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir
+from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir, rank_of
 from barograph.facts.state import (
     ExitRecord,
     ProcessRecord,
@@ -94,6 +94,12 @@ def named_place(path: Path, resume: Resume) -> Place:
     return _continued(directory)
 
 
+def joined_place(directory: RunDir, owner: ProcessRecord, *, rank: int) -> Place:
+    """Write beside the process that owns the run, in its attempt."""
+    first_step = next_step(directory, rank=rank) if owner.attempt else 0
+    return Place(directory=directory, attempt=owner.attempt, identity=read_identity(directory), first_step=first_step)
+
+
 def check_resume(resume: str | None, *, has_dir: bool) -> Resume:
     """Read the ``resume`` argument of ``init``.
 
@@ -135,7 +141,7 @@ def _continued(directory: RunDir) -> Place:
     )
     try:
         attempt = _claim_next(directory, place.attempt)
-        place = msgspec.structs.replace(place, attempt=attempt, first_step=_next_step(directory))
+        place = msgspec.structs.replace(place, attempt=attempt, first_step=next_step(directory))
         return msgspec.structs.replace(place, repaired=_repair(directory))
     except OSError as error:
         return msgspec.structs.replace(place, failure=error)
@@ -220,15 +226,19 @@ def _repair(directory: RunDir) -> list[str]:
     return cut
 
 
-def _next_step(directory: RunDir) -> int:
-    """One more than the last step of any stream: where a record that names no step goes on."""
+def next_step(directory: RunDir, *, rank: int = 0) -> int:
+    """One more than the last step of any stream of a rank: where a record that names no step goes on."""
     last: list[float] = [-1]
-    for path in directory.rows_files():
+    for path in _of_rank(directory.rows_files(), rank):
         with contextlib.suppress(FormatError):
             header = read_header(path)
             if header is not None and header.split != HOST_SPLIT:
                 last += as_columns(header, tail_rows(path, header, 1)).get("step", [])
-    for path in directory.overflow_files():
+    for path in _of_rank(directory.overflow_files(), rank):
         tail = iterate(path, max(0, path.stat().st_size - _TAIL_BYTES))
         last += [step for record in tail if isinstance(step := record.get("step"), (int, float))][-1:]
     return int(max(last)) + 1
+
+
+def _of_rank(paths: list[Path], rank: int) -> list[Path]:
+    return [path for path in paths if rank_of(path.name) == rank]

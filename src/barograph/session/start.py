@@ -35,7 +35,7 @@ from barograph.record.run import Run
 from barograph.session.endings import watch_over
 from barograph.session.launch import Launch, find_launch, publish, wait_for_owner
 from barograph.session.parts import Parts, attach, replay
-from barograph.session.place import Place, Resume, check_resume, named_place, new_place, read_identity
+from barograph.session.place import Place, Resume, check_resume, joined_place, named_place, new_place
 
 TIERS = ("quick", "full")
 _launch_numbers = itertools.count()
@@ -132,14 +132,14 @@ def init(
     checked_resume = check_resume(resume, has_dir=named is not None)
     launch = find_launch(os.environ, numbers=_launch_numbers)
     is_owner = launch.rank == 0
+    guard = Guard(strict=strict)
     parts = Parts(
         terminal=terminal if is_owner else "off",
         text_log=text_log if is_owner else None,
         console=console and is_owner,
         host_s=host_s,
-        mirrors=_find_mirrors(texts(mirrors, what="mirrors")) if is_owner else [],
+        mirrors=_find_mirrors(guard, texts(mirrors, what="mirrors")) if is_owner else [],
     )
-    guard = Guard(strict=strict)
     place = _take_place(guard, launch, base, named, name=wanted.name, resume=checked_resume)
     if place.identity is not None:
         judge = CriteriaJudge(place.identity.success)
@@ -155,12 +155,12 @@ def init(
     )
     run = Run(attempt, config=settings, cadence=cadence, detail=details)
     watch_over(run)
-    follower = replay(place.directory, judge, rank=launch.rank, is_resumed=place.attempt > 0)
+    replayed = replay(attempt, judge)
     _begin(run, attempt, place, redacted=redacted, key=launch.key, totals=totals)
     if is_owner and launch.world > 1 and named is None:
         with guard.boundary("launch"):
             publish(base, launch.key, place.directory.path)
-    attach(run, attempt, parts, judge, follower)
+    attach(run, attempt, parts, judge, replayed)
     return run
 
 
@@ -222,13 +222,14 @@ def _read_detail(detail: str | Mapping[str, Any]) -> DetailConfig:
     return DetailConfig.from_mapping({"level": detail} if isinstance(detail, str) else detail)
 
 
-def _find_mirrors(names: list[str]) -> list[Any]:
+def _find_mirrors(guard: Guard, names: list[str]) -> list[Any]:
     found = []
     for name in names:
-        try:
-            found.append(plugins.load("barograph.mirrors", name))
-        except PluginNotFoundError as error:
-            warnings.warn(f"mirror {name!r} is left out: {error}", RecordingWarning, stacklevel=3)
+        with guard.boundary(f"mirror {name}", misuse=True):
+            try:
+                found.append(plugins.load("barograph.mirrors", name))
+            except PluginNotFoundError as error:
+                warnings.warn(f"mirror {name!r} is left out: {error}", RecordingWarning, stacklevel=3)
     return found
 
 
@@ -243,7 +244,7 @@ def _take_place(guard: Guard, launch: Launch, base: Path, named: Path | None, *,
     with guard.boundary("directory"):
         if launch.rank > 0:
             directory, owner = wait_for_owner(base, named, launch)
-            return Place(directory=directory, attempt=owner.attempt, identity=read_identity(directory))
+            return joined_place(directory, owner, rank=launch.rank)
         place = new_place(base, name) if named is None else named_place(named, resume)
         if place.failure is not None:
             guard.failed("directory", place.failure)

@@ -16,9 +16,11 @@ from typing import Any, Final, Self
 
 from barograph.errors import MisuseError
 from barograph.facts.kinds import Event
+from barograph.facts.rundir import RunDir
 from barograph.record.arguments import whole
 from barograph.record.run import Run
 from barograph.record.values import check_metrics, is_on_device, plain_number
+from barograph.session.place import next_step
 from barograph.session.start import init
 
 TOTALS: Final = frozenset({"total_loss", "total", "loss"})
@@ -65,6 +67,7 @@ class TrainingLogger:
         self._run: Run | None = None
         self._epoch = 0
         self._last = (0, -1)
+        self._first_step = self._next_step = 0
         self._epoch_started_s = 0.0
         self._usage: dict[str, Any] = {}
 
@@ -106,6 +109,9 @@ class TrainingLogger:
             mirrors=self._mirrors,
             **{**cadence, **self._options},
         )
+        if self._run.attempt:  # batches that start again at 0 go on from where the last attempt ended
+            self._next_step = next_step(RunDir(self._run.dir), rank=self._run.rank)
+            self._last = (-1, self._next_step - 1)
         self._epoch_started_s = time.monotonic()
         return self._run
 
@@ -153,9 +159,6 @@ class TrainingLogger:
         step = self._first_step + batch
         self._next_step = step + 1
         return step
-
-    _first_step = 0
-    _next_step = 0
 
     def log_epoch(
         self,
