@@ -130,3 +130,16 @@ def test_a_criterion_that_cannot_be_read_is_an_error_of_the_file(cli, root):
     path.write_text(path.read_text().replace('"success":[]', '"success":["loss ~ 3"]'))
     done = cli("check", run, code=1)
     assert "  error  run.json: a success criterion cannot be read: " in done.stdout
+
+
+def test_an_event_of_odd_types_is_a_finding(cli, root):
+    """Not a traceback, whatever a script or another program wrote there."""
+    (run,) = root.glob("*mlp*")
+    events = run / "facts" / "events.jsonl"
+    odd = (
+        b'{"schema_version":1,"seq":1,"t":1.0,"moment":"on_epoch_end","epoch":0,"loss":0.1,"attempt":"2","split":[]}\n'
+    )
+    lines = events.read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join([lines[0], odd, *lines[2:]]))
+    done = cli("check", run)
+    assert "event 1 (on_epoch_end): attempt is '2', no integer; readers take it for 0" in done.stdout

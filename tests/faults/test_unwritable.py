@@ -69,15 +69,18 @@ def test_a_file_system_that_becomes_read_only_keeps_what_was_recorded(record, mo
     disk = mount("tmpfs", size_kib=600)
     stdout, stderr = record(
         f"""
-        import ctypes, os, subprocess, sys
+        import fcntl, os, subprocess, sys
         import barograph
         run = barograph.init(dir=sys.argv[1] + "/run", {OPTIONS})
         for step in range(50):
             run.log({{"loss": 0.5}}, step=step)
-        for name in os.listdir("/proc/self/fd"):  # a mount is not made read-only under open writers
-            path = os.readlink(f"/proc/self/fd/{{name}}") if os.path.exists(f"/proc/self/fd/{{name}}") else ""
-            if path.endswith((".rows", ".jsonl")):
-                os.dup2(os.open(path, os.O_RDONLY), int(name))
+        for fd in range(3, 100):  # a mount is not made read-only under open writers
+            try:
+                flags, path = fcntl.fcntl(fd, fcntl.F_GETFL), os.readlink(f"/proc/self/fd/{{fd}}")
+            except OSError:  # not open, or closed meanwhile by the reader beside us
+                continue
+            if flags & os.O_ACCMODE == os.O_WRONLY and path.startswith(sys.argv[1]):
+                os.dup2(os.open(path, os.O_RDONLY), fd)
         subprocess.run(["mount", "-o", "remount,ro", sys.argv[1]], check=True)
         for step in range(50, 60):
             run.log({{"loss": 0.5}}, step=step)

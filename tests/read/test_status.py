@@ -313,3 +313,11 @@ def test_each_rank_has_a_status(run_dir):
     write_exit(run_dir.exit(), ExitRecord(attempt=0, status="finished", t=5.0))
     write_process(run_dir.process(3), dead)
     assert {rank: it.state for rank, it in read_ranks(run_dir.path).items()} == {0: "finished", 3: "killed"}
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None])
+def test_an_end_of_odd_types_is_told_in_words(run_dir, odd):
+    """Another program's last event may hold anything."""
+    append_jsonl_event(run_dir.path, {"moment": "on_train_end", "status": odd, "reason": odd, "total_time_s": 1.0})
+    status = read_status(run_dir.path)
+    assert (status.state, isinstance(status.reason, str)) == ("failed", True)

@@ -90,6 +90,14 @@ class TestEvents:
         assert (finding.code, finding.offset, finding.size_bytes) == ("damaged_line", offset, len(damaged))
         assert missing.code == "missing_facts"
 
+    def test_an_attempt_that_is_no_number(self, copy):
+        """Readers take it for 0, and it is told."""
+        path, lines = events_of(copy)
+        path.write_bytes(b"".join([lines[0].replace(b"{", b'{"attempt":"2",', 1), *lines[1:]]))
+        finding = only(copy)
+        assert (finding.severity, finding.code) == ("warning", "payload")
+        assert finding.message == "event 0 (on_start): attempt is '2', no integer; readers take it for 0"
+
     def test_a_line_that_was_taken_out(self, copy):
         """A gap in ``seq``, and fewer facts than the ledger counts."""
         path, lines = events_of(copy)

@@ -624,3 +624,22 @@ def test_a_capture_costs_a_print_little(log, monkeypatch):
                 print("step", number, "loss", 0.5)
                 costs.append(time.thread_time_ns() - started)
     assert sorted(costs)[1000] < 200_000
+
+
+def test_overlapping_captures_do_not_add_up(tmp_path, monkeypatch):
+    """Captures that end while the next one has begun leave nothing in the chain."""
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    last = ConsoleCapture(tmp_path / "0.log")
+    last.start()
+    for number in range(1, 5):
+        capture = ConsoleCapture(tmp_path / f"{number}.log")
+        capture.start()
+        last.stop()
+        last = capture
+    assert sys.stdout.original is out
+    print("x")
+    last.stop()
+    assert sys.stdout is out
+    assert out.getvalue() == "x\n"

@@ -398,3 +398,14 @@ def test_memory_does_not_grow_with_the_run():
     finally:
         tracemalloc.stop()
     assert grown < 5_000
+
+
+@pytest.mark.parametrize("odd", ["2", None, [1], {"a": 1}])
+def test_odd_values_in_events_are_judged_as_if_left_out(odd):
+    """A script writes what it likes into its events; the verdict is the one without it."""
+    place = {"attempt": odd, "rank": odd, "split": None}
+    facts = [_event("on_epoch_end", epoch=3, val_loss=0.5, **place), _event("on_check", name="c", passed=True, **place)]
+    plain = [_event("on_epoch_end", epoch=3, val_loss=0.5), _event("on_check", name="c", passed=True)]
+    for text in ("final val_loss < 0.3", "check c passed", "val_loss < 0.6 by epoch 3"):
+        assert _judge(text, *facts) == _judge(text, *plain)
+    assert _passed("val_loss < 0.6 by epoch 3", _event("on_epoch_end", epoch=odd, val_loss=0.5, split=odd)) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import json
 import math
@@ -18,7 +20,7 @@ import torch
 import yaml
 
 from barograph.errors import DetailBudgetWarning, MisuseError
-from barograph.record.detail import BUDGET_BYTES, LEVELS, DetailRecord, log_name
+from barograph.record.detail import BUDGET_BYTES, LEVELS, DetailConfig, DetailRecord, log_name
 
 T = 1_736_951_425.0  # 2025-01-15 14:30:25 UTC
 CONFIG = {"model": "tiny", "rb_requires_grad": True, "lr": 1e-4, "detailed_logging": {"level": "standard"}}
@@ -387,3 +389,26 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
         _fill(record)
         paths.append(record.write().detail)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_boundary_keeps_a_failed_write_from_the_caller(tmp_path, monkeypatch):
+    """Where a run hands the record out, a full disk is reported by the run, and training goes on."""
+    parts = []
+
+    @contextlib.contextmanager
+    def boundary(part):
+        try:
+            yield
+        except OSError:
+            parts.append(part)
+
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    record = DetailConfig().new_record("probe", checkpoint="last", directory=tmp_path, boundary=boundary)
+    record.minimal(core_results={"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("barograph.record.detail.publish", full)
+        assert record.write() is None
+    assert parts == ["details"]
+    assert record.write().detail.is_file()

@@ -10,7 +10,7 @@ import warnings
 import pytest
 from tests.recorded import Recorded
 
-from barograph.errors import RecordingError, RecordingWarning
+from barograph.errors import InvalidMetricError, RecordingError, RecordingWarning
 from barograph.facts.kinds import Event
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import this_process, write_process
@@ -18,7 +18,7 @@ from barograph.read.follow import Follower, Rows
 from barograph.record.attempt import Attempt
 from barograph.record.guard import Guard
 from barograph.record.identity import Identity
-from barograph.session.companion import Companion
+from barograph.session.companion import Companion, hurry
 
 
 class Collector:
@@ -277,3 +277,73 @@ def test_its_own_cost_is_in_the_ledger(attempt):
     wait_until(lambda: attempt.ledger().companion_cpu_s > 0)
     companion.close()
     assert 0 < attempt.ledger().companion_cpu_s < attempt.wall_s
+
+
+class Slow(Collector):
+    """Takes its time for every row."""
+
+    def feed(self, facts):
+        """Keep them, slowly."""
+        super().feed(facts)
+        time.sleep(sum(len(fact.rows) for fact in facts if isinstance(fact, Rows)) / 10_000)
+
+
+@pytest.mark.parametrize("is_signalled", [False, True])
+def test_end_has_a_time_limit(new_run, recorded, monkeypatch, is_signalled):
+    """What cannot be fed in time is left behind and said once; a signal shortens it, and the exit record is there."""
+    slow = Slow()
+    monkeypatch.setattr("barograph.plugins.load", lambda _group, _name: lambda _directory, _config: slow)
+    monkeypatch.setitem(Companion.__init__.__kwdefaults__, "join_s", 30.0 if is_signalled else 0.5)
+    monkeypatch.setattr("barograph.session.companion.SIGNAL_JOIN_S", 0.5)
+    monkeypatch.setattr("barograph.session.companion._signalled_s", [])
+    monkeypatch.setattr("barograph.session.parts.VERDICT_S", 0.0)
+    run = new_run(mirrors=["slow"], success=["loss < 0.3"])
+    for step in range(30_000):
+        run.log({"loss": 0.2}, step=step)
+    if is_signalled:
+        hurry()
+    started_s = time.monotonic()
+    with pytest.warns(RecordingWarning, match="recording of finish failed: TimeoutError") as caught:
+        run.finish()
+    assert time.monotonic() - started_s < 2.5
+    assert len(caught) == 1
+    assert len(slow.losses) < 30_000
+    assert slow.losses == [0.2] * len(slow.losses)
+    assert slow.is_closed
+    exit_record = recorded(run.dir).exit
+    assert exit_record.status == "finished"
+    (verdict,) = exit_record.success
+    assert (verdict["passed"], verdict["reason"]) == (None, "the run ended before all of its facts were read")
+
+
+def test_clock_that_jumps_back_ends_nothing_early(attempt):
+    """Every row is fed at the end, also those that seem to come after it."""
+    consumer = Collector()
+    companion = Companion(attempt, {"one": consumer}, period_s=0.01)
+    for step in range(200_000):
+        attempt.scalars.log({"loss": float(step)}, step=step)
+    attempt.clock = lambda: 1.0
+    companion.drain()
+    assert consumer.losses == [float(step) for step in range(200_000)]
+
+
+def test_misuse_does_not_end_the_thread(attempt):
+    """A value that a consumer refuses costs that consumer; the thread goes on with the others."""
+
+    class Refusing(Collector):
+        def feed(self, facts):
+            if facts:
+                raise InvalidMetricError("train_loss='n/a' is no number")
+
+    sound = Collector()
+    companion = Companion(attempt, {"scalars.csv": Refusing(), "text log": sound}, period_s=0.01)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        companion.start()
+        for step in range(2):
+            attempt.scalars.log({"loss": float(step)}, step=step)
+            wait_until(lambda step=step: len(sound.losses) == step + 1)
+        companion.close()
+    (warning,) = caught
+    assert "recording of scalars.csv failed: InvalidMetricError" in str(warning.message)
+    assert companion.detached == {"scalars.csv"}

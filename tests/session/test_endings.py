@@ -172,3 +172,11 @@ with begin("outer") as outer, begin("inner") as inner:
         run = Recorded(tmp_path / name)
         assert ("failed", "ValueError: stop", [loss]) == (run.exit.status, run.exit.reason, run.column("loss"))
         assert run.only("on_exception")["type"] == "ValueError"
+
+
+@pytest.mark.parametrize("word", ["exit", "quit"])
+def test_builtin_exit(record, tmp_path, word):
+    """``exit(1)`` and ``quit(1)`` are noted as ``sys.exit(1)`` is."""
+    record(OPEN + f"run = begin()\n{word}(1)\n", exit_code=1)
+    ended = Recorded(tmp_path / "run").exit
+    assert (ended.status, ended.reason) == ("failed", "exit code 1")

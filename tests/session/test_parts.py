@@ -13,6 +13,7 @@ from loguru import logger
 
 import barograph
 from barograph.errors import RecordingWarning
+from barograph.record.criteria import CriteriaJudge
 
 LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| metric (\{.*\})$")
 
@@ -269,3 +270,59 @@ def test_success_criteria_are_judged_from_the_facts(new_run, recorded):
     assert found.exit.success == found.only("on_train_end")["success"]
     assert found.exit.success[0]["evidence"]["value"] == 0.25
     assert "'f1' was never recorded" in found.exit.success[3]["reason"]
+
+
+def test_no_verdict_of_a_judge_that_failed(new_run, recorded, monkeypatch):
+    """A judge that stopped at a fact says nothing about the facts after it."""
+
+    def feed(_judge, facts):
+        if facts:
+            raise TypeError("not a number")
+
+    monkeypatch.setattr(CriteriaJudge, "feed", feed)
+    run = new_run(success=["loss < 0.3"])
+    run.log({"loss": 0.1})
+    with pytest.warns(RecordingWarning, match="recording of success criteria failed"):
+        run.finish()
+    (verdict,) = recorded(run.dir).exit.success
+    assert (verdict["text"], verdict["passed"]) == ("loss < 0.3", None)
+    assert verdict["reason"] == "the facts could not be judged: TypeError: not a number"
+
+
+def test_replay_that_fails(new_run, recorded, monkeypatch):
+    """A resumed run whose older facts cannot be judged begins all the same."""
+    new_run(success=["loss < 0.3"]).finish()
+    monkeypatch.setattr(CriteriaJudge, "feed", lambda _judge, _facts: 1 / 0)
+    with pytest.warns(RecordingWarning, match="recording of success criteria failed: ZeroDivisionError"):
+        run = new_run(resume="must")
+    run.log({"loss": 0.1})
+    run.finish()
+    assert [verdict["passed"] for verdict in recorded(run.dir).exit.success] == [None]
+
+
+def test_mirror_whose_import_fails(new_run, monkeypatch):
+    """It costs the mirror."""
+
+    def load(_group, _name):
+        raise ImportError("libfoo.so is missing")
+
+    monkeypatch.setattr("barograph.plugins.load", load)
+    with pytest.warns(RecordingWarning, match=r"recording of mirror x failed: ImportError: libfoo\.so is missing"):
+        run = new_run(mirrors=["x"])
+    run.finish()
+    assert run.ledger.failures == {"mirror x": "ImportError: libfoo.so is missing"}
+
+
+def test_thread_that_cannot_start(new_run, monkeypatch, recorded):
+    """Without the companion's thread everything is fed at the end."""
+
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", start)
+        with pytest.warns(RecordingWarning, match="recording of companion failed: RuntimeError"):
+            run = new_run(success=["loss < 0.3"])
+    run.log({"loss": 0.1})
+    run.finish()
+    assert [verdict["passed"] for verdict in recorded(run.dir).exit.success] == [True]

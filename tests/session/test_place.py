@@ -20,10 +20,12 @@ from barograph.errors import (
     RunNotFoundError,
 )
 from barograph.facts.builders import build_event_payload
-from barograph.facts.rundir import RUN_NAME
-from barograph.facts.state import read_process, write_process
+from barograph.facts.rundir import RUN_NAME, RunDir
+from barograph.facts.state import read_process, this_process, write_process
 from barograph.facts.writers import append_jsonl_event
-from barograph.session.place import new_place
+from barograph.record.attempt import Attempt
+from barograph.record.identity import Identity
+from barograph.session.place import joined_place, new_place, next_step
 
 OPEN = """
 import os, signal, sys, time
@@ -360,3 +362,18 @@ def test_names_that_cannot_name_a_directory(new_run, tmp_path, name):
     assert repr(name)[:30] in str(caught.value)
     assert "use " in str(caught.value) or "must be a string" in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_rank_goes_on_after_its_own_steps(new_run):
+    """Records without a step go on, in each rank, after the last step of that rank."""
+    run = new_run()
+    run.log({"loss": 1.0}, step=4)
+    directory = RunDir(run.dir)
+    other = Attempt(directory, Identity(run_id=run.id, name="other"), rank=1)
+    other.scalars.log({"loss": 1.0}, step=9)
+    other.close("the test is over")
+    run.finish()
+    owner = this_process(attempt=1)
+    assert [next_step(directory), next_step(directory, rank=1)] == [5, 10]
+    assert joined_place(directory, owner, rank=1).first_step == 10
+    assert new_run(resume="must")._attempt.scalars.next_step == 5

@@ -343,3 +343,29 @@ while True:
     assert child.returncode == -signal.SIGTERM
     assert (run.exit.status, run.exit.reason) == ("killed", "SIGTERM")
     assert len(run.records) + len(run.events) == run.exit.ledger["written"]
+
+
+def test_handler_that_calls_the_one_it_found(record, tmp_path):
+    """A script's handler that chains to a run's is called once, also when a later run found it in turn."""
+    script = (
+        OPEN
+        + """
+first = begin("1")
+found = signal.getsignal(signal.SIGTERM)
+
+def handler(number, frame):
+    print("cleanup", flush=True)
+    found(number, frame)
+
+signal.signal(signal.SIGTERM, handler)
+first.finish()
+second = begin("2")
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(10)
+"""
+    )
+    stdout, _ = record(script, exit_code=-signal.SIGTERM)
+    assert stdout == "cleanup\n"
+    run = Recorded(tmp_path / "2")
+    assert (run.exit.status, run.exit.reason) == ("killed", "SIGTERM")
+    assert run.moments == ["on_start", "on_signal", "on_train_end"]

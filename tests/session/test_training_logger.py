@@ -259,3 +259,19 @@ def test_root_is_the_save_dir(new_logger, tmp_path):
     run = new_logger().start_training()
     assert run.dir.parent == Path(tmp_path)
     assert "_music_job0" in run.dir.name
+
+
+@pytest.mark.parametrize("batches", [(0, 1), (3, 4)])
+def test_steps_go_on_after_a_resume(new_logger, batches):
+    """Batches that start again, as those that count over all, go on after the last attempt's steps."""
+    logger = new_logger()
+    first = logger.start_training()
+    for batch in range(3):
+        logger.log_batch(batch, {"loss": 1.0})
+    logger.end_training()
+    logger = barograph.TrainingLogger("music", dir=first.dir, resume="must", **QUIET)
+    logger.start_training()
+    for batch in batches:
+        logger.log_batch(batch, {"loss": 1.0})
+    logger.end_training()
+    assert [record["step"] for record in Recorded(first.dir).records] == [0, 1, 2, 3, 4]

@@ -114,7 +114,7 @@ def _head(reader: RunReader, digest: Digest, style: Style) -> list[str]:
                 "attempts": _attempts(reader, digest),
                 "ranks": _ranks(reader),
                 "code": _code(reader.provenance),
-                "command": one_line(" ".join(map(str, reader.provenance.get("argv") or [])), limit=200),
+                "command": _command(reader.provenance.get("argv")),
                 "hypothesis": one_line(identity.hypothesis or ""),
                 "notes": one_line(identity.notes or ""),
                 "events": ", ".join(f"{count} {moment}" for moment, count in sorted(digest.moments.items())),
@@ -146,6 +146,10 @@ def _code(provenance: dict[str, Any]) -> str:
         return ""
     branch = f" on {one_line(str(git['branch']))}" if git.get("branch") else ""
     return f"{str(git['commit'])[:COMMIT_CHARS]}{branch}{', with uncommitted changes' if git.get('dirty') else ''}"
+
+
+def _command(argv: Any) -> str:
+    return one_line(" ".join(map(str, argv)) if isinstance(argv, list) else str(argv or ""), limit=200)
 
 
 def _value(value: Any) -> str:

@@ -12,7 +12,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -20,8 +20,7 @@ from barograph.errors import FormatError
 from barograph.facts.log import Damage, scan_text
 from barograph.facts.rows import SCAN_BYTES, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import RunDir, rank_of
-
-RECORD_KEYS: Final = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
+from barograph.read.follow import RECORD_KEYS, is_number, number, whole
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,11 +146,6 @@ def iterate_overflow_file(path: Path, damage: list[Damage]) -> Iterator[Columns]
         )
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value of a JSON record is a number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def unreadable(path: Path, error: Exception) -> Damage:
     """A whole file that cannot be read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -160,13 +154,3 @@ def unreadable(path: Path, error: Exception) -> Damage:
     except OSError:
         size = 0
     return Damage(path=str(path), offset=0, size_bytes=size, reason=f"cannot be read: {reason}")
-
-
-def number(value: Any) -> float:
-    """The value where it is a number, else 0."""
-    return value if is_number(value) else 0.0
-
-
-def whole(value: Any, otherwise: int = 0) -> int:
-    """The value where it is an integer, else another one: records of other hands hold anything."""
-    return value if isinstance(value, int) else otherwise

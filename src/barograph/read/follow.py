@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -18,7 +18,8 @@ from barograph.facts.kinds import Event
 from barograph.facts.log import Damage, TextScan, scan_text
 from barograph.facts.rows import Row, RowScan, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import RunDir, rank_of
-from barograph.read.columns import RECORD_KEYS, number, whole
+
+RECORD_KEYS: Final = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,3 +140,18 @@ def _to_record(line: dict[str, Any]) -> Record:
         rank=whole(line.get("rank")),
         metrics={key: value for key, value in line.items() if key not in RECORD_KEYS},
     )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON record is a number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def number(value: Any) -> float:
+    """The value where it is a number, else 0."""
+    return value if is_number(value) else 0.0
+
+
+def whole(value: Any, otherwise: int = 0) -> int:
+    """The value where it is an integer, else another one: records of other hands hold anything."""
+    return value if isinstance(value, int) else otherwise

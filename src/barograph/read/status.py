@@ -143,9 +143,10 @@ def _read(reader: Callable[[Path], R | None], path: Path) -> tuple[R | None, str
         return None, f"{path.name} cannot be read ({error})"
 
 
-def _as_recorded(status: Any, reason: str | None, t: float | None) -> Status:
-    if status in ENDED:
-        return Status(state=cast("State", status), reason=reason or "", since_t=t)
+def _as_recorded(status: Any, reason: Any, t: float | None) -> Status:
+    reason = str(reason or "")
+    if isinstance(status, str) and status in ENDED:
+        return Status(state=cast("State", status), reason=reason, since_t=t)
     return Status(state="failed", reason=reason or f"ended with the status {status!r}", since_t=t)
 
 

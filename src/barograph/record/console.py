@@ -378,10 +378,11 @@ def _ends_in_a_torn_line(path: Path) -> bool:
 def _unlink(tee: Tee, stream: Any) -> None:
     """Take a tee out from under the tees of captures that began later, so that ended ones do not add up."""
     while isinstance(stream, Tee):
-        if stream.original is tee:
+        below: Any = stream.original
+        if below is tee:
             stream.original = tee.original
             return
-        stream = stream.original
+        stream = below
 
 
 def _without_dead_tees(stream: TextIO) -> TextIO | None:

@@ -184,7 +184,7 @@ class DetailRecord:
         self._over_budget = over_budget
         self._on_dropped = on_dropped
         self._clock = clock
-        self._boundary: Boundary = boundary or nullcontext
+        self._boundary = boundary
         self._t = clock()
         if len(self._stem().encode()) > MAX_STEM_BYTES:
             raise InvalidNameError(
@@ -251,8 +251,8 @@ class DetailRecord:
         """Write the three files; each appears whole, and no file is ever overwritten.
 
         Returns:
-            Their paths; None without a level, or when the boundary ended a failure. When the names are taken, all three have ``-2`` (``-3``, ...)
-            after the checkpoint.
+            Their paths; None without a level, or when the boundary ended a failure. When the names are taken, all three
+            have ``-2`` (``-3``, ...) after the checkpoint.
 
         Warns:
             DetailBudgetWarning: the forecast of the level is above its budget.
@@ -271,7 +271,7 @@ class DetailRecord:
             lowered = {"requested_level": self.level, "lowered": note}
             self._drop_above(level)
         files: DetailFiles | None = None
-        with self._boundary("details"):
+        with self._boundary("details") if self._boundary else nullcontext():
             files = self._publish(self._header(level) | lowered, self._merged(level), forecast)
         if note and files:  # after writing, so that nothing is lost where warnings are errors
             warnings.warn(note, DetailBudgetWarning, stacklevel=2)

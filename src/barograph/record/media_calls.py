@@ -222,7 +222,7 @@ def _check_series(name: Any, kind: str) -> None:
     try:
         check_metric_name(name)
     except InvalidMetricError as error:
-        raise InvalidNameError(f"{kind}: {error}") from None
+        raise InvalidNameError(f"{kind} {name!r:.80}: {error}") from None
 
 
 def _draw(figure: Any, path: Path) -> None:

@@ -44,6 +44,7 @@ _previous: dict[int, list[Any]] = {}
 """By signal: the handlers that were found, oldest first; a later one may call ours, which then stands for the one
 before it."""
 _handing_on: dict[int, list[FrameType | None]] = {}
+"""By signal: where each of the handlers that are running now was interrupted."""
 _patience_ends_s: dict[int, float] = {}
 _installed = False
 
@@ -166,8 +167,8 @@ def _install_signals() -> None:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     frames = _handing_on.get(number, [])
     if frames and frame in (None, frames[-1]):  # a script's handler calls the one that it found: this one
-        _end_by(number)
-        _hand_on(number, frame, expected=_asks_to_stop(number))
+        _end_by(number, frames[-1])
+        _hand_on(number, frames[-1], expected=_asks_to_stop(number))
         return
     if not _asks_to_stop(number):
         hurry()
@@ -225,7 +226,7 @@ def _act(runs: list[Run], number: int, frame: FrameType | None, *, is_handling: 
     _patience_ends_s.pop(number, None)
     for run in runs:
         _record_signal(run, number)
-    _end_by(number)
+    _end_by(number, frame)
     _hand_on(number, frame, expected=_asks_to_stop(number))
 
 
@@ -242,18 +243,18 @@ def _record_signal(run: Run, number: int) -> None:
         run.request_stop(name)
 
 
-def _end_by(number: int) -> None:
+def _end_by(number: int, frame: FrameType | None) -> None:
     """End the open runs when the signal is about to kill the process."""
-    if number == signal.SIGTERM and _next_handler(number) is signal.SIG_DFL:
+    if number == signal.SIGTERM and _next_handler(number, frame) is signal.SIG_DFL:
         for run in _open_runs():
             if not run.is_fork:
                 run.finish("killed", signal.Signals(number).name)
 
 
-def _next_handler(number: int) -> Any:
-    """Whom the signal is handed to next: the handler before the one that is being called."""
+def _next_handler(number: int, frame: FrameType | None) -> Any:
+    """Whom the signal is handed to next: the handler before the one that it was handed to already."""
     handlers = _previous.get(number, [])
-    depth = len(_handing_on.get(number, []))
+    depth = sum(handled is frame for handled in _handing_on.get(number, []))
     return handlers[-1 - depth] if depth < len(handlers) else signal.SIG_DFL
 
 
@@ -269,7 +270,7 @@ def _handed_on(number: int, frame: FrameType | None) -> Iterator[None]:
 
 def _hand_on(number: int, frame: FrameType | None, *, expected: bool) -> None:
     """Do what would have been done without us; a signal that asks training to stop has been answered."""
-    previous = _next_handler(number)
+    previous = _next_handler(number, frame)
     if callable(previous):
         with _handed_on(number, frame):
             previous(number, frame)

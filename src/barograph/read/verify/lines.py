@@ -15,11 +15,15 @@ from barograph.read.columns import unreadable
 from barograph.read.verify.finding import Finding, from_damage, relative, torn_tail
 
 MAX_PER_CODE: Final = 20
+_ORIGIN: Final = ("attempt", "rank")
 
 
 def verify_lines(root: Path, path: Path, *, is_live: bool) -> list[Finding]:
     """Verify a file of records that have no number, such as ``metrics.jsonl``."""
-    return _limited([item for item in _items(root, path, is_live=is_live) if isinstance(item, Finding)])
+    findings: list[Finding] = []
+    for item in _items(root, path, is_live=is_live):
+        findings += [item] if isinstance(item, Finding) else _verify_origin(relative(root, path), "a record", item)
+    return _limited(findings)
 
 
 def verify_events(root: Path, path: Path, *, is_live: bool) -> list[Finding]:
@@ -61,15 +65,24 @@ def _verify_payload(file: str, record: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(severity="warning", code="schema_version", file=file, message=message)
         return
     event = to_event(record)
+    yield from _verify_origin(file, f"event {event.seq} ({event.moment})", event.payload)
     kind = MOMENTS.get(event.moment)
     for field in () if kind is None else msgspec.structs.fields(kind):
-        if field.name in event.payload:
+        if field.name in event.payload and field.name not in _ORIGIN:
             try:
                 msgspec.convert(event.payload[field.name], field.type, strict=False)
             except msgspec.ValidationError as error:
                 where = f"event {event.seq} ({event.moment}): {field.name} is {event.payload[field.name]!r:.60}"
                 message = f"{where}: {error}; readers leave it out"
                 yield Finding(severity="warning", code="payload", file=file, message=message)
+
+
+def _verify_origin(file: str, where: str, record: dict[str, Any]) -> Iterator[Finding]:
+    """Verify what says which attempt and rank wrote a record, of whatever moment."""
+    for name in _ORIGIN:
+        if not isinstance(record.get(name, 0), int):
+            message = f"{where}: {name} is {record[name]!r:.60}, no integer; readers take it for 0"
+            yield Finding(severity="warning", code="payload", file=file, message=message)
 
 
 class _Numbers:
