@@ -320,3 +320,16 @@ def test_losses_on_the_way_to_a_metric_error(new_run):
     for kind in (ValueError, TypeError, InvalidMetricError):
         with pytest.raises(kind):
             run.epoch_end(0, train_loss="0.5")
+
+
+def test_a_detail_record_that_cannot_be_written_costs_only_itself(new_run):
+    """A file in the way of the folder is reported once; the loop goes on."""
+    run = new_run()
+    (run.dir / "details").write_text("a file where the folder should be", encoding="utf-8")
+    details = run.details("probe", checkpoint="step_1")
+    details.minimal(core_results={"x": 1.0})
+    with pytest.warns(RecordingWarning, match="a file"):
+        assert details.write() is None
+    run.log({"loss": 0.5}, step=0)
+    run.finish()
+    assert Recorded(run.dir).column("loss") == [0.5]

@@ -80,7 +80,7 @@ def use_the_other_names(root: Path) -> None:
 
 def misuse(run: Run, cadence: Cadence) -> None:
     """Never called: what a type checker must refuse."""
-    run.log({"loss": 0.5}, 3, 1)  # type: ignore[misc]
+    run.log({"loss": 0.5}, 3, 1)  # type: ignore[call-arg]
     run.example(10, "p", "g")  # type: ignore[call-arg]
     run.phase(7)  # type: ignore[arg-type]
     run.epoch_end("last")  # type: ignore[arg-type]

@@ -19,6 +19,8 @@ from barograph.facts.codec import decode, encode
 from barograph.facts.descriptor import replace_file
 
 HEARTBEAT_S: Final = 5.0
+STALE_HEARTBEATS: Final = 12
+"""Heartbeats that may be missed before a process on another machine counts as gone."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _START_FIELD: Final = 19  # of /proc/PID/stat, counted after the closing parenthesis of the name
 

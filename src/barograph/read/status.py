@@ -23,13 +23,12 @@ from barograph.facts.kinds import Event
 from barograph.facts.log import Damage
 from barograph.facts.rows import HOST_SPLIT, tail_rows
 from barograph.facts.rundir import RunDir
-from barograph.facts.state import ProcessRecord, is_alive, is_here, oom_kills, read_exit, read_process
+from barograph.facts.state import STALE_HEARTBEATS, ProcessRecord, is_alive, is_here, oom_kills, read_exit, read_process
 from barograph.read.columns import find_streams, iterate_records
 
 State = Literal["running", "stalled", "finished", "failed", "killed", "lost"]
 ENDED: Final = frozenset({"finished", "failed", "killed"})
 LIVING: Final = frozenset({"running", "stalled"})
-STALE_HEARTBEATS: Final = 12
 STALL_S: Final = 60.0
 STALL_GAPS: Final = 20
 STALL_PHASES: Final = 2

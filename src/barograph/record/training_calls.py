@@ -306,6 +306,7 @@ class TrainingCalls:
             config=self.config if config is None else config,
             run_id=attempt.identity.run_id,
             on_dropped=lambda level, section, data: attempt.flight.add(f"detail.{level}", {section: data}),
+            boundary=lambda part: attempt.guard.boundary(part, misuse=True),
         )
 
 

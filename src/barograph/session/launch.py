@@ -19,7 +19,15 @@ from barograph.errors import MisuseError
 from barograph.facts.codec import decode, encode
 from barograph.facts.descriptor import replace_file
 from barograph.facts.rundir import RunDir, make_dir
-from barograph.facts.state import ProcessRecord, is_alive, is_here, read_exit, read_process, start_ticks
+from barograph.facts.state import (
+    STALE_HEARTBEATS,
+    ProcessRecord,
+    is_alive,
+    is_here,
+    read_exit,
+    read_process,
+    start_ticks,
+)
 
 RANK_VARIABLES: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 WORLD_VARIABLES: Final = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
@@ -35,7 +43,6 @@ LAUNCH_VARIABLES: Final = (
     "MASTER_PORT",
 )
 WAIT_S: Final = 60.0
-STALE_HEARTBEATS: Final = 12
 _POLL_S: Final = 0.02
 
 

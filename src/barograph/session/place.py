@@ -16,6 +16,7 @@ from barograph.facts.log import iterate, repair_text
 from barograph.facts.rows import HOST_SPLIT, as_columns, read_header, repair_rows, tail_rows
 from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir, rank_of
 from barograph.facts.state import (
+    STALE_HEARTBEATS,
     ExitRecord,
     ProcessRecord,
     is_alive,
@@ -26,7 +27,6 @@ from barograph.facts.state import (
     write_process,
 )
 from barograph.record.identity import Identity
-from barograph.session.launch import STALE_HEARTBEATS
 
 Resume = Literal["never", "allow", "must"]
 RESUMES: tuple[Resume, ...] = ("never", "allow", "must")
