@@ -141,7 +141,8 @@ def test_the_kill_to_try_works(whole, tmp_path):
         ["bash", "-c", script], cwd=directory, env=ENVIRON, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^ok .* killed: .*SIGKILL", done.stdout, re.MULTILINE)
+    assert re.search(r"^ok .* killed$", done.stdout, re.MULTILINE)
+    assert "SIGKILL" in done.stdout
     assert "1 run, 0 errors" in done.stdout
 
 

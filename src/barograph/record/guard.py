@@ -51,9 +51,11 @@ class Guard:
             yield
         except RecordingError:
             raise
-        except Exception as error:
-            if isinstance(error, (MisuseError, BarographWarning)) and not misuse:
+        except (MisuseError, BarographWarning) as error:
+            if not misuse:
                 raise
+            self.failed(part, error, lost=lost)
+        except Exception as error:  # noqa: BLE001 - the guarded boundary: see the module's docstring
             self.failed(part, error, lost=lost)
 
     def failed(self, part: str, error: BaseException, *, lost: int = 0) -> None:
