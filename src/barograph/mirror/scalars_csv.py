@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 
 from barograph.facts.kinds import Event
@@ -25,6 +26,18 @@ class ScalarsCsv:
         for fact in facts:
             if isinstance(fact, Event) and fact.moment == "on_epoch_end" and "epoch" in fact.payload:
                 self._append(fact)
+
+    def catch_up(self, facts: Sequence[Fact]) -> None:
+        """Append those epochs among older facts that a kill kept from the file."""
+        present = self._epochs()
+        self.feed([fact for fact in facts if isinstance(fact, Event) and fact.payload.get("epoch") not in present])
+
+    def _epochs(self) -> set[int]:
+        try:
+            with self._directory.scalars_csv.open(encoding="utf-8", newline="") as file:
+                return {int(row["epoch"]) for row in csv.DictReader(file) if row["epoch"].isdecimal()}
+        except FileNotFoundError:
+            return set()
 
     def _append(self, event: Event) -> None:
         payload = event.payload

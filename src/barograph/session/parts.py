@@ -56,9 +56,13 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 def replay(attempt: Attempt, judge: CriteriaJudge) -> tuple[Follower, bool]:
     """A follower that goes on where older attempts ended, and whether the judge was told of all of their facts."""
     follower = Follower(attempt.directory, rank=attempt.rank)
+    table = ScalarsCsv(attempt.directory)
     with attempt.guard.boundary(JUDGE, misuse=True):
         while attempt.number and (facts := follower.poll()):
             judge.feed(facts)
+            if attempt.rank == 0:
+                with attempt.guard.boundary("scalars.csv", misuse=True):
+                    table.catch_up(facts)
         return follower, True
     with attempt.guard.boundary("companion", misuse=True):
         while follower.poll():
