@@ -1,4 +1,4 @@
-"""What every test may ask for: a run directory, and child processes that record with the real package.
+"""What every test may ask for: a run directory, runs in this process, and child processes that record for real.
 
 Warnings are errors and the network is closed (see ``pyproject.toml``); a child inherits both.
 """
@@ -12,10 +12,14 @@ import textwrap
 
 import hypothesis
 import pytest
+from tests.recorded import Recorded
 
+import barograph
 from barograph.facts.rundir import RunDir
 
 pytest_plugins = ["tests.spec_plugin"]
+
+QUIET = {"terminal": "off", "text_log": None, "console": False, "host_s": None}
 
 # Files and shared cores make single examples slow now and then; that is no finding.
 hypothesis.settings.register_profile(
@@ -69,3 +73,27 @@ def record(start):
         return stdout, stderr
 
     return record
+
+
+@pytest.fixture
+def new_run(tmp_path, monkeypatch):
+    """Begin a run in ``tmp_path/"run"``, or as the options say; it is finished when the test ends."""
+    # As if a script outside this repository ran, or every run would keep the repository's uncommitted changes.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    runs = []
+
+    def new_run(**options) -> barograph.Run:
+        place = {} if "root" in options else {"dir": tmp_path / "run"}
+        runs.append(barograph.init(**{**QUIET, **place, **options}))
+        return runs[-1]
+
+    yield new_run
+    for run in runs:
+        run.finish()
+
+
+@pytest.fixture
+def recorded():
+    """Read a run's files: ``recorded(directory)``."""
+    return Recorded
