@@ -96,30 +96,40 @@ class ScalarLog:
                     if started:
                         self.timings.add_short(perf_counter_ns() - started)
                     return
-            if self._log_known(metrics, step, split, started):
-                return
         except (KeyError, TypeError, ValueError):
             pass  # another set of keys, or no names, numbers and step at all: the long way tells
         except OSError as error:
-            self._forget()  # a stream with a torn row that could not be taken back refuses the long way
-            self._guard.failed("metrics", error, lost=1)
+            self._fail(error)
             return
-        self._log_guarded(metrics, step, split)
+        if not self._log_known(metrics, step, split, started):
+            self._log_guarded(metrics, step, split)
+
+    def _fail(self, error: OSError) -> None:
+        self._forget()  # a stream with a torn row that could not be taken back refuses the long way
+        self._guard.failed("metrics", error, lost=1)
 
     def _log_known(self, metrics: Any, step: Any, split: str, started: int) -> bool:
-        """The short way for a set of keys that was seen before the last one, or a step that is numpy's."""
+        """The short way for a set of keys that was seen before the last one, or a step that is numpy's.
+
+        Returns:
+            Whether the call is dealt with.
+        """
         if type(metrics) is not dict or isinstance(step, bool):
             return False
-        plan = self._plans.get((get_ident(), split, *metrics))
-        step = operator.index(step)
-        if plan is None or step >> EXACT_BITS:
+        try:
+            plan = self._plans.get((get_ident(), split, *metrics))
+            step = operator.index(step)
+            row = None if plan is None or step >> EXACT_BITS else plan.pack_row(metrics, step)
+            if plan is None or row is None:
+                return False
+            written = self._write(plan.fd, row, plan.row_bytes)
+            if written != plan.row_bytes:
+                plan.stream.write(row, written)
+        except (KeyError, TypeError, ValueError):
             return False
-        row = plan.pack_row(metrics, step)
-        if row is None:
-            return False
-        written = self._write(plan.fd, row, plan.row_bytes)
-        if written != plan.row_bytes:
-            plan.stream.write(row, written)
+        except OSError as error:
+            self._fail(error)
+            return True
         self._plan = plan
         self.next_step = step + 1
         if started:
