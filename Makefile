@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 XDIST ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types imports spec bench format clean
+.PHONY: help demo test test-all lint spec bench gallery format clean
 
 help:  ## show this menu
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -40,8 +40,12 @@ test-all: lint  ## also what takes long: 200 rounds of kill -9, a million steps
 spec: $(VENV)/.dev  ## which numbered lines of docs/spec have a test
 	$(BIN)/python -m pytest --collect-only -q --spec-report -p no:randomly
 
-bench: $(VENV)/.dev  ## the recorder beside its floor and its peers; writes docs/benchmarks.md
+bench: $(VENV)/.dev  ## recording and reading beside their floors and peers; writes docs/benchmarks*.md
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.reading
+
+gallery: $(VENV)/.dev  ## record small trainings and draw them; writes docs/gallery
+	$(BIN)/python docs/gallery/make.py
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix .

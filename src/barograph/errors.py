@@ -9,15 +9,20 @@
     |   |-- RunExistsError           the directory already holds a run
     |   |-- RunBusyError             another process is writing that run
     |   |-- RunNotFoundError         no run is there
-    |   `-- RunClosedError           the run was finished
+    |   |-- RunClosedError           the run was finished
+    |   |-- MetricNotFoundError      the run did not log that metric
+    |   |-- QueryError               a filter or an SQL query cannot be answered
+    |   `-- ReportError              a report cannot be made or verified
     |-- FormatError                  a file is not what its name says
     |-- RecordingError               the recorder could not write (raised only with strict=True)
-    `-- PluginNotFoundError          no installed distribution offers that name
+    |-- PluginNotFoundError          no installed distribution offers that name
+    `-- MissingDependencyError       a library that this needs is not installed
 
     BarographWarning
     |-- CadenceWarning               the two tiers do not align
     |-- DetailBudgetWarning          a detail record is larger than its level's budget
-    `-- RecordingWarning             the recorder failed and was detached; training goes on
+    |-- RecordingWarning             the recorder failed and was detached; training goes on
+    `-- PlotWarning                  a figure could not be drawn; the others were
 
 An error names the offending value and ends with the next step.
 """
@@ -65,6 +70,18 @@ class RunClosedError(MisuseError):
     """The run was finished; nothing can be recorded in it any more."""
 
 
+class MetricNotFoundError(MisuseError):
+    """The run did not log that metric."""
+
+
+class QueryError(MisuseError):
+    """A filter or an SQL query cannot be answered."""
+
+
+class ReportError(MisuseError):
+    """A report cannot be made or verified."""
+
+
 class FormatError(BarographError):
     """A file is not what its name says it is."""
 
@@ -75,6 +92,10 @@ class RecordingError(BarographError):
 
 class PluginNotFoundError(BarographError):
     """No installed distribution offers a plug-in of that name."""
+
+
+class MissingDependencyError(BarographError, ImportError):
+    """A library that this part of Barograph needs is not installed."""
 
 
 class BarographWarning(UserWarning):
@@ -91,3 +112,7 @@ class DetailBudgetWarning(BarographWarning):
 
 class RecordingWarning(BarographWarning):
     """The recorder failed and was detached; training goes on."""
+
+
+class PlotWarning(BarographWarning):
+    """A figure could not be drawn; the others were."""

@@ -6,9 +6,23 @@ Built-ins come through the same door as strangers. Groups: ``barograph.detectors
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from barograph.errors import PluginNotFoundError
+from barograph.errors import MissingDependencyError, PluginNotFoundError
+
+EXTRA_OF: Final = {
+    "jinja2": "analysis",
+    "matplotlib": "analysis",
+    "numpy": "analysis",
+    "optuna": "impact",
+    "pandas": "pandas",
+    "PIL": "analysis",
+    "polars": "analysis",
+    "pyarrow": "archive",
+    "scipy": "analysis",
+    "sklearn": "impact",
+}
+"""Which extra brings a library that only a part of Barograph needs."""
 
 
 def names(group: str) -> list[str]:
@@ -32,4 +46,14 @@ def load(group: str, name: str) -> Any:
     raise PluginNotFoundError(
         f"no installed distribution offers {name!r} in {group} (offered: {offered}); "
         f"install the one that does, or leave the name out"
+    )
+
+
+def explain_missing(error: ModuleNotFoundError) -> MissingDependencyError | None:
+    """What to install for a library that is not there; None when it is none of those an extra brings."""
+    library = (error.name or "").partition(".")[0]
+    if library not in EXTRA_OF:
+        return None
+    return MissingDependencyError(
+        f"this needs {library}, which is not installed; python -m pip install 'barograph[{EXTRA_OF[library]}]'"
     )

@@ -162,10 +162,10 @@ def test_reading_changes_no_byte_and_touches_no_loop(copy):
         from pathlib import Path
         from barograph.read.overview import overview
         from barograph.read.run import RunReader
-        from barograph.read.tables import load_runs
+        from barograph.read.tables import load_tables
         from barograph.read.verify import verify
         run = RunReader(Path(sys.argv[1]))
-        print(len(run.metrics()), len(run.examples()), overview(run.path).name, len(load_runs(run.path).order))
+        print(len(run.metrics()), len(run.examples()), overview(run.path).name, len(load_tables([run]).order))
         assert verify(run.path) == [], verify(run.path)
         print([name for name in sys.modules if name.startswith(("barograph.record", "barograph.session", "torch"))])
     """

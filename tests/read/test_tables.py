@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from barograph.errors import RunNotFoundError
 from barograph.facts.builders import build_event_payload
 from barograph.facts.writers import append_jsonl_event, append_scalars_csv
-from barograph.read.tables import load_runs
+from barograph.read.catalog import discover_runs
+from barograph.read.run import RunReader
+from barograph.read.tables import load_tables
+
+
+def load(root):
+    """The tables of every run below a directory."""
+    return load_tables([RunReader(path) for path in discover_runs(root)])
 
 
 @pytest.fixture
@@ -34,9 +40,9 @@ def root(recorded, tmp_path):
 
 
 @pytest.mark.spec("S3.41")
-def test_load_runs_aggregates_into_tables(root):
-    """``(runs, per_epoch, order)``: one row per run, one per epoch, columns of one length."""
-    runs, per_epoch, order = load_runs(root)
+def test_load_tables_aggregates_into_tables(root):
+    """One row per run, one per epoch, columns of one length."""
+    runs, per_epoch, order = load(root)
     assert [str(root / "run"), str(root / "run_20301103-140953_vq_job0")] == order == runs["run_dir"]
     assert runs["name"] == ["mlp", "vq"]
     assert runs["status"] == ["finished", "finished"]
@@ -55,7 +61,7 @@ def test_load_runs_aggregates_into_tables(root):
 @pytest.mark.spec("S3.75")
 def test_epochs_are_those_of_scalars_csv(root):
     """``scalars.csv`` and the events say the same; the table comes from the events."""
-    _, per_epoch, order = load_runs(root)
+    _, per_epoch, order = load(root)
     for path in order:
         with Path(path, "facts", "scalars.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -66,7 +72,7 @@ def test_epochs_are_those_of_scalars_csv(root):
 
 def test_tables_can_be_written_by_column(root):
     """Any program that takes columns takes them; here CSV."""
-    runs, _, _ = load_runs(root)
+    runs, _, _ = load(root)
     text = io.StringIO()
     csv.writer(text).writerows([runs.keys(), *zip(*runs.values(), strict=True)])
     assert len(text.getvalue().splitlines()) == 3
@@ -75,12 +81,6 @@ def test_tables_can_be_written_by_column(root):
 def test_a_run_without_epochs_has_an_empty_table(run_dir):
     """With the columns that every epoch has."""
     append_jsonl_event(run_dir.path, {"moment": "on_start"})
-    runs, per_epoch, order = load_runs(run_dir.path)
+    runs, per_epoch, order = load(run_dir.path)
     assert per_epoch[order[0]] == {"epoch": [], "attempt": [], "train_loss": [], "val_loss": [], "epoch_time_s": []}
     assert runs["best_val_loss"] == [None]
-
-
-def test_a_missing_directory_is_an_error(tmp_path):
-    """With the next step."""
-    with pytest.raises(RunNotFoundError, match="is no directory"):
-        load_runs(tmp_path / "nowhere")

@@ -30,3 +30,13 @@ def test_epochs_that_a_kill_kept_from_the_table_are_added_on_resume(record, tmp_
         run.epoch_end(2, train_loss=0.7)
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [("0", "0.9"), ("1", "0.8"), ("2", "0.7")]
+
+
+def test_an_epoch_whose_metrics_are_no_mapping_still_has_its_row(tmp_path):
+    """An event of a stranger's making costs its odd field, not the table."""
+    with barograph.init(dir=tmp_path / "run", terminal="off", console=False, host_s=None) as run:
+        run.event("on_epoch_end", epoch=0, train_loss=0.5, metrics=[1, 2])
+        run.epoch_end(1, train_loss=0.25, metrics={"accuracy": 0.5})
+    table = (tmp_path / "run" / "facts" / "scalars.csv").read_text(encoding="utf-8")
+    rows = [(row["epoch"], row["train_loss"], row["accuracy"]) for row in csv.DictReader(table.splitlines())]
+    assert rows == [("0", "0.5", ""), ("1", "0.25", "0.5")]

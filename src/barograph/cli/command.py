@@ -16,6 +16,7 @@ from typing import Final
 
 import barograph
 from barograph.errors import BarographError
+from barograph.plugins import explain_missing
 
 VERBS: Final = {
     "demo": "train real classifiers on handwritten digits, recorded, and look at the runs",
@@ -24,6 +25,23 @@ VERBS: Final = {
     "tail": "the latest blocks and events of a run, live with --follow",
     "cat": "every metric of a run as CSV or JSON lines",
     "check": "verify a run's files and judge its success criteria",
+    "plot": "figures of what a run logged",
+    "compare": "groups of runs, statistics and verdicts",
+    "diff": "what differs between two runs: configuration, code, packages, data, machine",
+    "changed": "which of those differences explain the gap between two runs",
+    "report": "a report whose every number has an address; verify one",
+    "sql": "one SELECT over runs, metrics, events and alerts",
+    "import": "make native runs of what other tools wrote, with a fidelity report",
+    "rename": "give a run another name",
+    "tag": "add and take away tags",
+    "note": "write a note about a run",
+    "delete": "hide runs; nothing is removed",
+    "restore": "take back the latest edit, or a deletion",
+    "backfill": "stamp old runs with a default for a new key",
+    "retain": "thin and compress old runs, after showing what would be done",
+    "seal": "turn the rows of ended runs into Parquet, and back",
+    "index": "the cache that makes long lists quick",
+    "completion": "make the shell complete verbs, options and runs",
 }
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -51,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit as ended:  # how argparse ends: --help, --version, usage
         return ended.code if isinstance(ended.code, int) else USAGE
+    except ModuleNotFoundError as error:
+        missing = explain_missing(error)
+        if missing is None:
+            raise
+        print(f"barograph: {missing}", file=sys.stderr)
+        return USAGE
     except (BarographError, OSError) as error:
         print(f"barograph: {_in_words(error)}", file=sys.stderr)
         _discard_output()
@@ -89,9 +113,14 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     if args.verb not in VERBS:
         parser.error(_unknown(args.verb))
-    run = import_module(f"barograph.cli.{args.verb}").main
+    run = import_module(f"barograph.cli.{module_of(args.verb)}").main
     code: int = run(args.arguments, root=args.root)
     return code
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb; ``import`` is a word of Python's own."""
+    return "import_" if verb == "import" else verb
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="barograph",
         usage="barograph [--root DIR] [--version] VERB ...",
-        description="Looks at recorded training runs; it never changes them.",
+        description="Looks at recorded training runs; it never changes what they recorded.",
         epilog="verbs:\n"
         + "\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())
         + "\n\n`barograph VERB --help` says more about each.",

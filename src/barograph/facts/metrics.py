@@ -18,7 +18,7 @@ from typing import Final
 from barograph.facts.log import TextLog
 from barograph.facts.packing import make_packer
 from barograph.facts.rows import EXACT_INT, HOST_SPLIT, RowStream, StreamHeader
-from barograph.facts.rundir import RunDir
+from barograph.facts.rundir import RunDir, sealed
 
 MAX_STREAMS: Final = 64
 OWN_LANES: Final = 8
@@ -153,6 +153,8 @@ class MetricsLog:
         )
         while True:
             path = self._directory.rows(next(self._numbers), rank=header.rank)
+            if sealed(path).exists():
+                continue  # an earlier attempt's stream has that number, and a rows file would hide it
             try:
                 return RowStream(path, header)
             except FileExistsError:

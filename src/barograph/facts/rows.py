@@ -184,6 +184,11 @@ def scan_rows(path: Path, header: StreamHeader, offset: int = 0, *, limit: int =
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read(max(limit, header.row_bytes))
+    return parse_rows(path, header, offset, data)
+
+
+def parse_rows(path: Path, header: StreamHeader, offset: int, data: bytes) -> RowScan:
+    """The whole rows of bytes that stand at ``offset`` of a stream; ``path`` is named where they hold no fact."""
     whole = len(data) - len(data) % header.row_bytes
     unpack = struct.Struct(f"<{len(header.columns)}d").iter_unpack
     scan = RowScan(rows=list(unpack(data[:whole])), offset=offset + whole, damage=[])

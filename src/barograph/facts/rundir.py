@@ -15,6 +15,8 @@ from barograph.errors import InvalidNameError, MisuseError
 
 RUN_NAME: Final = re.compile(r"^run_(?P<time>\d{8}-\d{6})_(?P<name>.+)_job(?P<job>\d+)$")
 ROWS_NAME: Final = re.compile(r"^metrics\.(?P<number>\d{3,})(?:\.rank(?P<rank>\d{3,}))?\.rows$")
+SEALED_SUFFIX: Final = ".parquet"
+SEALED_NAME: Final = re.compile(ROWS_NAME.pattern.replace("rows", SEALED_SUFFIX[1:]))
 MAX_NAME_CHARACTERS: Final = 120
 MAX_NAME_BYTES: Final = 200
 """File systems allow 255 bytes; the rest is for the time, the job and the extension."""
@@ -110,6 +112,7 @@ class RunDir:
         self.details = path / "details"
         self.blobs = path / "blobs"
         self.identity = path / "run.json"
+        self.edits = path / "edits.jsonl"
         self.config = path / "config.yaml"
         self.train_log = path / "train.log"
         self.console_log = path / "console.log"
@@ -152,6 +155,19 @@ class RunDir:
         """All rows files, oldest number first."""
         return sorted(p for p in self._facts_files() if ROWS_NAME.match(p.name))
 
+    def sealed_files(self) -> list[Path]:
+        """All sealed streams, also those whose rows file is still there; in the order of ``rows_files``."""
+        return sorted((p for p in self._facts_files() if SEALED_NAME.match(p.name)), key=unsealed)
+
+    def stream_files(self) -> list[Path]:
+        """One file per stream: its rows file, or the sealed one where that has gone; in the order of ``rows_files``."""
+        files = self._facts_files()
+        found = {p.name: p for p in files if ROWS_NAME.match(p.name)}
+        for path in files:
+            if SEALED_NAME.match(path.name):
+                found.setdefault(unsealed(path).name, path)
+        return [found[name] for name in sorted(found)]
+
     def events_files(self) -> list[Path]:
         """All event files: rank 0 first, then other ranks and forked children."""
         return self._text_files("events")
@@ -181,6 +197,16 @@ class RunDir:
     def is_run(self) -> bool:
         """Whether a run is recorded here."""
         return self.identity.is_file() or self.events().is_file()
+
+
+def sealed(rows: Path) -> Path:
+    """Where the stream of a rows file is when it is sealed: ``metrics.000.parquet``."""
+    return rows.with_suffix(SEALED_SUFFIX)
+
+
+def unsealed(path: Path) -> Path:
+    """The rows file of a stream, whichever of its two files is given."""
+    return path.with_suffix(".rows") if path.name.endswith(SEALED_SUFFIX) else path
 
 
 def rank_of(file_name: str) -> int:

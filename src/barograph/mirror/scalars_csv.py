@@ -42,7 +42,9 @@ class ScalarsCsv:
     def _append(self, event: Event) -> None:
         payload = event.payload
         numbers = {key: payload.get(key) for key in ("train_loss", "val_loss", "epoch_time_s", "attempt")}
-        metrics = {key: value for key, value in payload.get("metrics", {}).items() if isinstance(value, (int, float))}
+        measured = payload.get("metrics")
+        pairs = measured.items() if isinstance(measured, dict) else ()
+        metrics = {key: value for key, value in pairs if isinstance(value, (int, float))}
         append_scalars_csv(self._directory.path, epoch=payload["epoch"], metrics=metrics, **numbers)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Metrics of a run as columns, a bounded number of rows at a time: what summaries and curves are computed from.
 
-Rows and ``metrics.jsonl`` look the same from here. A file that cannot be read, or a part of it, is noted as damage
-and never raises.
+Rows, sealed streams and ``metrics.jsonl`` look the same from here. A file that cannot be read, or a part of it, is
+noted as damage and never raises.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import msgspec
 
 from barograph.errors import FormatError
 from barograph.facts.log import Damage, scan_text
-from barograph.facts.rows import SCAN_BYTES, StreamHeader, read_header, scan_rows
-from barograph.facts.rundir import RunDir, rank_of
+from barograph.facts.rows import SCAN_BYTES, Row, StreamHeader, parse_rows, read_header, tail_rows
+from barograph.facts.rundir import SEALED_SUFFIX, RunDir, rank_of, sealed, unsealed
 from barograph.read.follow import RECORD_KEYS, is_number, number, whole
+from barograph.read.sealed import Sealed, iterate_sealed, read_sealed, tail_sealed
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,24 +45,66 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):
-    """One rows file whose header is whole."""
+    """One rows file whose header is whole, or one that was sealed.
+
+    Attributes:
+        path: the file.
+        header: what the stream holds.
+        sealed: what the file's footer says, when it is a sealed one.
+    """
 
     path: Path
     header: StreamHeader
+    sealed: Sealed | None = None
+
+    def num_rows(self) -> int:
+        """How many whole rows the file holds now; 0 when it has gone."""
+        if self.sealed is not None:
+            return self.sealed.num_rows
+        try:
+            size = os.stat(self.path).st_size  # noqa: PTH116 - called for each of thousands of files
+        except OSError:
+            return 0
+        return max(0, size - self.header.header_bytes) // self.header.row_bytes
 
 
 def find_streams(directory: RunDir, damage: list[Damage]) -> list[Stream]:
-    """The rows files of a run by attempt, rank and number; those without a readable header are noted in ``damage``."""
+    """The streams of a run by attempt, rank and number; those without a readable header are noted in ``damage``."""
     streams = []
-    for path in directory.rows_files():
+    for path in directory.stream_files():
         try:
-            header = read_header(path)
+            stream = open_stream(path)
         except (FormatError, OSError) as error:
             damage.append(unreadable(path, error))
             continue
-        if header is not None:
-            streams.append(Stream(path=path, header=header))
-    return sorted(streams, key=lambda stream: (stream.header.attempt, stream.header.rank, stream.path.name))
+        if stream is not None:
+            streams.append(stream)
+    return sorted(streams, key=lambda it: (it.header.attempt, it.header.rank, unsealed(it.path).name))
+
+
+def open_stream(path: Path) -> Stream | None:
+    """A stream by one of its files; by the other one, when it was sealed or unsealed a moment ago.
+
+    Returns:
+        None when the header is not whole.
+
+    Raises:
+        FormatError: the file is none of this format.
+        OSError: it cannot be read.
+    """
+    try:
+        return _open_file(path)
+    except FileNotFoundError:
+        rows = unsealed(path)
+        return _open_file(sealed(rows) if path == rows else rows)
+
+
+def _open_file(path: Path) -> Stream | None:
+    if path.name.endswith(SEALED_SUFFIX):
+        found = read_sealed(path)
+        return Stream(path=path, header=found.header, sealed=found)
+    header = read_header(path)
+    return None if header is None else Stream(path=path, header=header)
 
 
 def iterate_stream(stream: Stream, damage: list[Damage], *, limit: int = SCAN_BYTES) -> Iterator[Columns]:
@@ -84,28 +127,66 @@ def iterate_blocks(stream: Stream, damage: list[Damage], *, limit: int = SCAN_BY
 
     It ends where the file ended when it was opened: a run may record faster than anybody reads.
     """
-    header = stream.header
-    limit = max(limit - limit % header.row_bytes, header.row_bytes)
-    offset = header.header_bytes
+    width, row_bytes = len(stream.header.columns), stream.header.row_bytes
+    portions = _read_rows if stream.sealed is None else _read_sealed
     try:
-        with stream.path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(offset)
-            while data := file.read(min(limit, end - offset)):
-                data = data[: len(data) - len(data) % header.row_bytes]
-                block = array("d", data)
-                if sys.byteorder == "big":
-                    block.byteswap()
-                if not all(block[len(header.columns) - 1 :: len(header.columns)]):  # a row of zero bytes
-                    scan = scan_rows(stream.path, header, offset, limit=len(data))
-                    damage += scan.damage
-                    block = array("d", itertools.chain.from_iterable(scan.rows))
-                offset += len(data)
-                yield block
-                if len(data) < limit:
-                    return
-    except OSError as error:
+        for offset, data in portions(stream, max(limit - limit % row_bytes, row_bytes), damage):
+            block = array("d", data)
+            if sys.byteorder == "big":
+                block.byteswap()
+            if not all(block[width - 1 :: width]):  # a row of zero bytes
+                scan = parse_rows(stream.path, stream.header, offset, data)
+                damage += scan.damage
+                block = array("d", itertools.chain.from_iterable(scan.rows))
+            yield block
+    except (FormatError, OSError) as error:
         damage.append(unreadable(stream.path, error))
+
+
+def _read_rows(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
+    """Whole rows of a file, each portion with its place."""
+    offset, row_bytes = stream.header.header_bytes, stream.header.row_bytes
+    try:
+        file = stream.path.open("rb")
+    except FileNotFoundError:
+        other = open_stream(stream.path)  # it was sealed a moment ago, or has gone
+        if other is not None and other.sealed is not None:
+            yield from _read_sealed(other, limit, damage)
+        return
+    with file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(offset)
+        while data := file.read(min(limit, end - offset)):
+            whole_rows = data[: len(data) - len(data) % row_bytes]
+            yield offset, whole_rows
+            offset += len(whole_rows)
+            if len(whole_rows) < limit:
+                return
+
+
+def _read_sealed(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
+    """The same of a sealed stream."""
+    assert stream.sealed is not None
+    num_rows = limit // stream.header.row_bytes
+    for first, numbers in iterate_sealed(stream.sealed, damage):
+        for start in range(0, len(numbers), num_rows):
+            yield stream.sealed.offset(first + start), numbers[start : start + num_rows].tobytes()
+
+
+def last_rows(stream: Stream, count: int) -> list[Row]:
+    """The last ``count`` whole rows of a stream.
+
+    Raises:
+        FormatError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    if stream.sealed is not None:
+        return tail_sealed(stream.sealed, count)
+    try:
+        return tail_rows(stream.path, stream.header, count)
+    except FileNotFoundError:
+        other = open_stream(stream.path)
+        return [] if other is None or other.sealed is None else tail_sealed(other.sealed, count)
 
 
 def iterate_records(path: Path, damage: list[Damage]) -> Iterator[dict[str, Any]]:

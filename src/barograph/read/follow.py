@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -17,7 +17,10 @@ from barograph.facts.events import to_event
 from barograph.facts.kinds import Event
 from barograph.facts.log import Damage, TextScan, scan_text
 from barograph.facts.rows import Row, RowScan, StreamHeader, read_header, scan_rows
-from barograph.facts.rundir import RunDir, rank_of
+from barograph.facts.rundir import SEALED_SUFFIX, RunDir, rank_of, sealed, unsealed
+
+if TYPE_CHECKING:
+    from barograph.read.sealed import Sealed
 
 RECORD_KEYS: Final = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
 
@@ -69,13 +72,16 @@ class Follower:
         self._rank = rank
         self._offsets: dict[Path, int] = {}
         self._headers: dict[Path, StreamHeader] = {}
+        self._sealed: dict[Path, Sealed] = {}
         self._refused: set[Path] = set()
+        self._has_no_parquet = False
         self.damage: list[Damage] = []
 
     def poll(self) -> list[Fact]:
         """What is new since the last poll; at most some megabytes per file, so a backlog takes several polls."""
         facts: list[Fact] = []
-        for path in self._mine(self._directory.rows_files()):
+        streams = self._mine(self._directory.stream_files())
+        for path in sorted(streams, key=_is_rows):  # sealed ones first: what they need may be missing
             facts += self._poll_rows(path)
         for path in self._mine(self._directory.overflow_files()):
             facts += map(_to_record, self._poll_text(path))
@@ -100,13 +106,50 @@ class Follower:
                 return scan.records
 
     def _poll_rows(self, path: Path) -> list[Fact]:
-        header = self._headers.get(path) or self._read_header(path)
+        if path in self._refused:
+            return []
+        stream = unsealed(path)  # the offset is that of the rows file, also when it has been sealed since
+        header = self._headers.get(stream) or self._read_header(path, stream)
         if header is None:
             return []
         while True:
-            scan = scan_rows(path, header, self._offsets.get(path, 0))
-            if not self._has_moved(path, scan) or scan.rows:
+            scan = self._scan(path, stream, header)
+            if not self._has_moved(stream, scan) or scan.rows:
                 return [Rows(header=header, rows=scan.rows)] if scan.rows else []
+
+    def _scan(self, path: Path, stream: Path, header: StreamHeader) -> RowScan:
+        offset = self._offsets.get(stream, 0)
+        try:
+            if path == stream:
+                return scan_rows(path, header, offset)
+            return self._scan_sealed(path, offset)
+        except FileNotFoundError:  # it was sealed or unsealed since the directory was listed
+            if path == stream:
+                return self._scan_sealed(sealed(stream), offset)
+            return scan_rows(stream, header, offset)
+
+    def _scan_sealed(self, path: Path, offset: int) -> RowScan:
+        from barograph.read.sealed import scan_sealed  # noqa: PLC0415 - a run that records has no use for it
+
+        try:
+            footer = self._footer(path)
+            if not self._has_no_parquet:
+                return scan_sealed(footer, offset)
+            self._refuse(path, "cannot be read: there is no pyarrow")
+        except FormatError as error:
+            self._refuse(path, str(error))
+        except ModuleNotFoundError:  # said once; whoever goes on polling gets what can be read without it
+            self._has_no_parquet = True
+            raise
+        return RowScan(rows=[], offset=offset, damage=[])
+
+    def _footer(self, path: Path) -> Sealed:
+        from barograph.read.sealed import read_sealed  # noqa: PLC0415 - the same
+
+        found = self._sealed.get(path)
+        if found is None:
+            found = self._sealed[path] = read_sealed(path)
+        return found
 
     def _has_moved(self, path: Path, scan: TextScan | RowScan) -> bool:
         """Note where a scan ended. One that moved and found nothing met damage only: there may be facts behind it."""
@@ -115,20 +158,25 @@ class Follower:
         self.damage += scan.damage
         return scan.offset > before
 
-    def _read_header(self, path: Path) -> StreamHeader | None:
-        if path in self._refused:
-            return None
+    def _read_header(self, path: Path, stream: Path) -> StreamHeader | None:
         try:
-            header = read_header(path)
+            header = self._footer(path).header if path.name.endswith(SEALED_SUFFIX) else read_header(path)
         except FileNotFoundError:
             return None
         except FormatError as error:
-            self._refused.add(path)
-            self.damage.append(Damage(path=str(path), offset=0, size_bytes=path.stat().st_size, reason=str(error)))
+            self._refuse(path, str(error))
             return None
         if header is not None:
-            self._headers[path] = header
+            self._headers[stream] = header
         return header
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self._refused.add(path)
+        self.damage.append(Damage(path=str(path), offset=0, size_bytes=path.stat().st_size, reason=reason))
+
+
+def _is_rows(path: Path) -> bool:
+    return not path.name.endswith(SEALED_SUFFIX)
 
 
 def _to_record(line: dict[str, Any]) -> Record:

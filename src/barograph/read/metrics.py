@@ -117,6 +117,30 @@ def points(directory: RunDir, key: MetricKey, damage: list[Damage]) -> list[Poin
     return [point for attempt in reversed(found) for point in attempt]
 
 
+def keys(directory: RunDir, damage: list[Damage]) -> list[MetricKey]:
+    """Every metric of every split and rank, from the headers of rows and from ``metrics.jsonl``."""
+    found: set[MetricKey] = set()
+    for stream in find_streams(directory, damage):
+        header = stream.header
+        found |= {MetricKey(name, header.split, header.rank) for name in header.columns[1:-1]}
+    for columns in iterate_overflow(directory, damage):
+        found |= {MetricKey(name, columns.split, columns.rank) for name in columns.values}
+    return sorted(found, key=lambda key: (key.split, key.rank, key.name))
+
+
+def not_logged(path: Path, wanted: MetricKey, there: Sequence[MetricKey]) -> str:
+    """What to say to somebody who asks for a metric that was not logged."""
+    of_rank = f" by rank {wanted.rank}" if wanted.rank else ""
+    start = f"{path} did not log {wanted.name!r} on split {wanted.split!r}{of_rank}"
+    by_split: dict[str, list[str]] = defaultdict(list)
+    for key in there:
+        if key.rank == wanted.rank:
+            by_split[key.split].append(key.name)
+    if not by_split:
+        return f"{start}; it logged no metric"
+    return f"{start}; it logged " + "; ".join(f"on {split!r}: {', '.join(names)}" for split, names in by_split.items())
+
+
 def count_nonfinite(values: Iterable[float]) -> dict[str, int]:
     """How many of the values are ``nan``, ``inf`` and ``-inf``.
 

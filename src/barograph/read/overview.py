@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 
+from barograph.errors import FormatError
 from barograph.facts.log import Damage
-from barograph.facts.rows import HOST_SPLIT, tail_rows
+from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.rundir import RunDir
-from barograph.read.columns import Stream, find_streams, iterate_blocks, iterate_overflow, unreadable
+from barograph.read.columns import Stream, find_streams, iterate_blocks, iterate_overflow, last_rows, unreadable
 from barograph.read.digest import Digest
 from barograph.read.metrics import count_nonfinite
 from barograph.read.run import RunReader
@@ -216,7 +217,7 @@ class _Newest:
 
 def _last_row(stream: Stream, damage: list[Damage]) -> Sequence[Sequence[float]]:
     try:
-        return tail_rows(stream.path, stream.header, 1)
-    except OSError as error:
+        return last_rows(stream, 1)
+    except (FormatError, OSError) as error:
         damage.append(unreadable(stream.path, error))
         return []

@@ -7,14 +7,14 @@ file holds never raises; places that hold no fact are counted in ``damage``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from barograph.errors import FormatError
+from barograph.errors import FormatError, MetricNotFoundError
 from barograph.facts.events import to_event
 from barograph.facts.kinds import Event, OnCheck, OnEpochEnd, OnExample, Payload, parse
 from barograph.facts.log import Damage
@@ -26,10 +26,14 @@ from barograph.read.backlog import read_backlog
 from barograph.read.catalog import find_run
 from barograph.read.columns import iterate_records, unreadable
 from barograph.read.digest import AttemptInfo, Digest
+from barograph.read.edits import Edit, apply_edits, filled_in, keys_set, read_edits
 from barograph.read.follow import Fact, Follower
 from barograph.read.identity import RunIdentity
 from barograph.read.metrics import MetricKey, MetricSummary, Point
 from barograph.read.status import Status, read_status
+
+if TYPE_CHECKING:
+    from barograph.read.arrays import Series
 
 P = TypeVar("P", bound=Payload)
 
@@ -71,7 +75,8 @@ class RunReader:
         """Places that hold no fact, met by what was read so far, in the order in which they were met."""
         return list(self._damage.values())
 
-    def _note(self, damage: list[Damage]) -> None:
+    def note(self, damage: list[Damage]) -> None:
+        """Keep places that hold no fact, each once."""
         for found in damage:
             self._damage.setdefault((found.path, found.offset), found)
 
@@ -80,15 +85,28 @@ class RunReader:
         """What ``run.json`` holds: identity and provenance; empty when there is none."""
         damage: list[Damage] = []
         record = identities.read_run_json(self.directory, damage)
-        self._note(damage)
+        self.note(damage)
         return record
 
     @cached_property
+    def edits(self) -> list[Edit]:
+        """What people changed about the run afterwards, oldest first."""
+        damage: list[Damage] = []
+        edits = read_edits(self.directory, damage)
+        self.note(damage)
+        return edits
+
+    @cached_property
     def identity(self) -> RunIdentity:
-        """Who the run is."""
+        """Who the run is: name, group, tags and notes as edited, all else as recorded."""
+        return apply_edits(self.recorded_identity, self.edits)
+
+    @cached_property
+    def recorded_identity(self) -> RunIdentity:
+        """Who the run said it was when it started."""
         damage: list[Damage] = []
         identity = identities.identify(self.directory, self.record, damage)
-        self._note(damage)
+        self.note(damage)
         return identity
 
     @property
@@ -97,12 +115,26 @@ class RunReader:
         provenance = self.record.get("provenance")
         return provenance if isinstance(provenance, dict) else {}
 
-    @cached_property
+    @property
     def config(self) -> dict[str, Any]:
+        """The configuration: as recorded, with the keys that were filled in afterwards."""
+        return self._config[0]
+
+    @property
+    def backfilled(self) -> dict[str, Any]:
+        """What of ``config`` was not recorded but filled in afterwards, by dotted name."""
+        return self._config[1]
+
+    @cached_property
+    def _config(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return filled_in(self.recorded_config, keys_set(self.edits))
+
+    @cached_property
+    def recorded_config(self) -> dict[str, Any]:
         """The exact configuration, from ``config.yaml``, else from Hydra's."""
         damage: list[Damage] = []
         config = identities.read_config(self.directory, damage)
-        self._note(damage)
+        self.note(damage)
         return config
 
     def status(self) -> Status:
@@ -115,7 +147,7 @@ class RunReader:
         try:
             process = read_process(path)
         except (FormatError, OSError) as error:
-            self._note([unreadable(path, error)])
+            self.note([unreadable(path, error)])
             process = None
         return self.identity.created_t if process is None else process.started_t
 
@@ -125,7 +157,7 @@ class RunReader:
         try:
             return read_exit(path)
         except (FormatError, OSError) as error:
-            self._note([unreadable(path, error)])
+            self.note([unreadable(path, error)])
             return None
 
     def events(self, moment: str | None = None) -> Iterator[Event]:
@@ -140,7 +172,7 @@ class RunReader:
                 event = to_event(record)
                 if moment in (None, event.moment):
                     yield event
-            self._note(damage)
+            self.note(damage)
 
     def digest(self) -> Digest:
         """What the events come to."""
@@ -176,15 +208,59 @@ class RunReader:
         """A summary of each metric: count, last, minimum and maximum with their steps, non-finite values by kind."""
         damage: list[Damage] = []
         found = metrics.summarise(self.directory, damage)
-        self._note(damage)
+        self.note(damage)
         return found
 
     def curve(self, name: str, *, split: str = "train", rank: int = 0) -> list[Point]:
         """Every point of one metric; those that a later attempt recorded again are marked, none is dropped."""
         damage: list[Damage] = []
         found = metrics.points(self.directory, MetricKey(name, split, rank), damage)
-        self._note(damage)
+        self.note(damage)
         return found
+
+    def metric_keys(self) -> list[MetricKey]:
+        """Every metric of every split and rank, the host's samples among them; only headers of rows are read."""
+        damage: list[Damage] = []
+        keys = metrics.keys(self.directory, damage)
+        self.note(damage)
+        return keys
+
+    def series(self, name: str, *, split: str = "train", rank: int = 0) -> Series:
+        """Every point of one metric as numpy arrays.
+
+        Raises:
+            MetricNotFoundError: it was not logged; the message lists what was.
+        """
+        from barograph.read.arrays import read_series  # noqa: PLC0415 - numpy, for those who ask for arrays
+
+        damage: list[Damage] = []
+        found = read_series(self.directory, damage=damage, names=[name], splits=[split], ranks=[rank])
+        self.note(damage)
+        if not found:
+            raise MetricNotFoundError(metrics.not_logged(self.path, MetricKey(name, split, rank), self.metric_keys()))
+        return found[0]
+
+    def all_series(
+        self, *, names: Collection[str] | None = None, splits: Collection[str] | None = None, rank: int | None = 0
+    ) -> list[Series]:
+        """Metrics as numpy arrays, by split, rank and name.
+
+        Args:
+            names: these only.
+            splits: on these splits only; on all but ``host`` when not given.
+            rank: of this rank only; None for all.
+        """
+        from barograph.read.arrays import read_series  # noqa: PLC0415 - the same
+
+        damage: list[Damage] = []
+        ranks = None if rank is None else (rank,)
+        found = read_series(self.directory, damage=damage, names=names, splits=splits, ranks=ranks)
+        self.note(damage)
+        return found
+
+    def follow(self, *, rank: int | None = None) -> Follower:
+        """What reads each fact once as the run grows: ``poll()`` gives what is new."""
+        return Follower(self.directory, rank=rank)
 
     def success(self) -> list[dict[str, Any]]:
         """The verdicts on the success criteria, as they were recorded when the last attempt ended."""
@@ -202,7 +278,7 @@ class RunReader:
         """The alerts of whoever watched, from ``alerts.jsonl``."""
         damage: list[Damage] = []
         alerts = list(iterate_records(self.directory.alerts, damage))
-        self._note(damage)
+        self.note(damage)
         return alerts
 
     def facts(self, *, rank: int | None = None) -> Iterator[list[Fact]]:
@@ -213,7 +289,7 @@ class RunReader:
         """
         follower = Follower(self.directory, rank=rank)
         yield from read_backlog(follower)
-        self._note(follower.damage)
+        self.note(follower.damage)
 
     def __repr__(self) -> str:
         return f"<RunReader {self.identity.name!r} {self.identity.run_id} in {str(self.path)!r}>"

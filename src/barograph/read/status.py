@@ -21,10 +21,10 @@ from barograph.facts.codec import decode
 from barograph.facts.events import to_event
 from barograph.facts.kinds import Event
 from barograph.facts.log import Damage
-from barograph.facts.rows import HOST_SPLIT, tail_rows
+from barograph.facts.rows import HOST_SPLIT
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import STALE_HEARTBEATS, ProcessRecord, is_alive, is_here, oom_kills, read_exit, read_process
-from barograph.read.columns import find_streams, iterate_records
+from barograph.read.columns import Stream, find_streams, iterate_records, last_rows
 
 State = Literal["running", "stalled", "finished", "failed", "killed", "lost"]
 ENDED: Final = frozenset({"finished", "failed", "killed"})
@@ -236,7 +236,7 @@ class _Recent:
         times = [event.t for event in self._events]
         for stream in find_streams(directory, []):
             if stream.header.rank == rank and stream.header.split != HOST_SPLIT:
-                times += [row[-1] for row in _tail(stream.path, stream.header)]
+                times += [row[-1] for row in _tail(stream)]
         self._times = sorted(times)[-NUM_RECENT:]
 
     @property
@@ -266,10 +266,11 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _tail(path: Path, header: Any) -> list[tuple[float, ...]]:
+def _tail(stream: Stream) -> list[tuple[float, ...]]:
+    """The newest rows; of a sealed stream, which nobody writes any more, the newest one."""
     try:
-        return tail_rows(path, header, NUM_RECENT)
-    except OSError:
+        return last_rows(stream, NUM_RECENT if stream.sealed is None else 1)
+    except (FormatError, OSError):
         return []
 
 

@@ -76,6 +76,7 @@ class Run(TrainingCalls, MediaCalls):
         self.resources: Callable[[], dict[str, float]] = dict
         self.before_end: list[Closing] = []
         self.after_end: list[Closing] = []
+        self.after_close: list[Closing] = []
         self._finishing = False
         self._postponed: list[Callable[[], object]] = []
         self.config = config
@@ -202,6 +203,7 @@ class Run(TrainingCalls, MediaCalls):
             self._last_ledger = attempt.ledger()
             self.status = status
             attempt.close(closed)
+            self._run_all(self.after_close)
             self._answer_signals()
         attempt.guard.raise_deferred()
 

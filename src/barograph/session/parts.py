@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -14,6 +15,7 @@ from barograph.errors import MisuseError
 from barograph.facts.rundir import RunDir, check_name
 from barograph.mirror.scalars_csv import ScalarsCsv
 from barograph.mirror.train_log import MetricLines
+from barograph.plugins import explain_missing
 from barograph.read.follow import Consumer, Follower
 from barograph.record.attempt import Attempt
 from barograph.record.cadence import Cadence
@@ -40,6 +42,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     console: bool
     host_s: float | None
     mirrors: list[Any]
+    figures: bool | Mapping[str, Any]
+    seal: bool
 
     def __post_init__(self) -> None:
         if self.terminal not in TERMINALS:
@@ -51,6 +55,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         host_s: object = self.host_s
         if host_s is not None and not (isinstance(host_s, (int, float)) and host_s >= MIN_HOST_S):
             raise MisuseError(f"host_s={self.host_s!r} must be at least {MIN_HOST_S} seconds, or None for no samples")
+        figures: object = self.figures
+        if not isinstance(figures, (bool, Mapping)):
+            raise MisuseError(
+                f"figures={self.figures!r} is neither True, False nor a mapping; pass {{'families': [...]}}"
+            )
+        if isinstance(self.figures, Mapping):
+            from barograph.plot.settings import read_settings  # noqa: PLC0415 - for runs that draw
+
+            read_settings(self.figures)
 
 
 def replay(attempt: Attempt, judge: CriteriaJudge) -> tuple[Follower, bool]:
@@ -86,6 +99,11 @@ def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, repla
         run.after_end.append(lambda: link_model(attempt.directory))
     with attempt.guard.boundary("terminal", misuse=True):
         _attach_terminal(run, attempt, parts, consumers)
+    if parts.figures:
+        with attempt.guard.boundary("figures", misuse=True):
+            _attach_figures(run, parts.figures, consumers)
+    if parts.seal:
+        run.after_close.append(lambda: seal_run(attempt.directory))
     for mirror in parts.mirrors:
         with attempt.guard.boundary(f"mirror {mirror}", misuse=True):
             consumers[f"mirror {mirror}"] = mirror(run.dir, run.config)
@@ -178,6 +196,29 @@ def _attach_terminal(run: Run, attempt: Attempt, parts: Parts, consumers: dict[s
         if view.mode != "off" and tee.isatty():
             tee.route = cast("TextIO", view.above)
     run.after_end.append(capture.stop)
+
+
+def _attach_figures(run: Run, figures: bool | Mapping[str, Any], consumers: dict[str, Consumer]) -> None:
+    from barograph.plot.live import live_figures  # noqa: PLC0415 - for runs that draw
+
+    drawing = live_figures(run.dir, figures)
+    if drawing is not None:
+        consumers["figures"] = drawing
+
+
+def seal_run(directory: RunDir) -> None:
+    """Turn the rows of a run that has ended into Parquet.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    try:
+        from barograph.read.archive.seal import seal  # noqa: PLC0415 - numpy and pyarrow, for runs that are sealed
+        from barograph.read.run import RunReader  # noqa: PLC0415 - the same
+
+        seal(RunReader(directory.path))
+    except ModuleNotFoundError as error:
+        raise explain_missing(error) or error from error
 
 
 def link_model(directory: RunDir) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from barograph.errors import FormatError, MisuseError, RunBusyError, RunExistsError, RunNotFoundError
 from barograph.facts.codec import decode
 from barograph.facts.log import iterate, repair_text
-from barograph.facts.rows import HOST_SPLIT, as_columns, read_header, repair_rows, tail_rows
+from barograph.facts.rows import HOST_SPLIT, repair_rows
 from barograph.facts.rundir import RunDir, check_name, create_run_dir, make_dir, rank_of
 from barograph.facts.state import (
     STALE_HEARTBEATS,
@@ -228,12 +228,14 @@ def _repair(directory: RunDir) -> list[str]:
 
 def next_step(directory: RunDir, *, rank: int = 0) -> int:
     """One more than the last step of any stream of a rank: where a record that names no step goes on."""
+    from barograph.read.columns import last_rows, open_stream  # noqa: PLC0415 - a new run has no use for it
+
     last: list[float] = [-1]
-    for path in _of_rank(directory.rows_files(), rank):
+    for path in _of_rank(directory.stream_files(), rank):
         with contextlib.suppress(FormatError):
-            header = read_header(path)
-            if header is not None and header.split != HOST_SPLIT:
-                last += as_columns(header, tail_rows(path, header, 1)).get("step", [])
+            stream = open_stream(path)
+            if stream is not None and stream.header.split != HOST_SPLIT:
+                last += [row[0] for row in last_rows(stream, 1)]
     for path in _of_rank(directory.overflow_files(), rank):
         tail = iterate(path, max(0, path.stat().st_size - _TAIL_BYTES))
         last += [step for record in tail if isinstance(step := record.get("step"), (int, float))][-1:]

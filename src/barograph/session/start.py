@@ -62,6 +62,8 @@ def init(
     total_epochs: int | None = None,
     detail: str | Mapping[str, Any] = "standard",
     mirrors: Iterable[str] = (),
+    figures: bool | Mapping[str, Any] = False,
+    seal: bool = False,
     terminal: str = "auto",
     text_log: str | None = "train.log",
     console: bool = True,
@@ -93,6 +95,9 @@ def init(
         detail: level of detail records (``minimal``, ``standard``, ``detailed``, ``debug``), or S4's
             ``detailed_logging`` mapping.
         mirrors: names of mirrors; one that no installed distribution offers is warned about and left out.
+        figures: draw while training, in a process beside it: True for every family at its own moments, or a mapping
+            with ``families``, ``moments``, ``format`` (S3's ``logging`` group).
+        seal: turn the rows into Parquet when the run has finished.
         terminal: ``auto``, ``rich``, ``plain``, ``log`` (metric lines through loguru) or ``off``.
         text_log: name of the text log in the run's directory; None for none.
         console: also keep what is printed on stdout and stderr, in ``console.log``.
@@ -139,6 +144,8 @@ def init(
         console=console and is_owner,
         host_s=host_s,
         mirrors=_find_mirrors(guard, texts(mirrors, what="mirrors")) if is_owner else [],
+        figures=figures if is_owner else False,
+        seal=seal and is_owner,
     )
     place = _take_place(guard, launch, base, named, name=wanted.name, resume=checked_resume)
     if place.identity is not None:

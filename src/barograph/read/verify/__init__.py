@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from barograph.read.retention import removed_digests
 from barograph.read.run import RunReader
 from barograph.read.status import LIVING
 from barograph.read.verify.contents import (
@@ -20,7 +21,7 @@ from barograph.read.verify.contents import (
 )
 from barograph.read.verify.finding import SEVERITIES, Finding, Severity
 from barograph.read.verify.lines import verify_events, verify_lines
-from barograph.read.verify.rows import verify_rows
+from barograph.read.verify.rows import verify_rows, verify_sealed
 from barograph.read.verify.state import verify_ends, verify_identity, verify_json
 
 __all__ = ["SEVERITIES", "Finding", "Severity", "verify"]
@@ -50,7 +51,10 @@ def verify(path: str | os.PathLike[str]) -> list[Finding]:
         findings += verify_lines(root, file, is_live=is_live)
     for file in directory.rows_files():
         findings += verify_rows(root, file, run_id=reader.identity.run_id, is_live=is_live)
+    for file in directory.sealed_files():
+        findings += verify_sealed(root, file, run_id=reader.identity.run_id)
     references = References(reader.events(), reader.record)
+    references.forget(removed_digests(reader.edits))
     findings += verify_blobs(directory, references)
     findings += verify_checkpoints(directory, references)
     findings += verify_compressed(directory)

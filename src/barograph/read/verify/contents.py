@@ -40,6 +40,11 @@ class References:
             if event.moment == "on_checkpoint" and isinstance(event.payload.get("path"), str):
                 self.checkpoints[event.payload["path"]] = str(event.payload.get("sha256") or "")
 
+    def forget(self, digests: Iterable[str]) -> None:
+        """Leave out blobs that were removed on purpose."""
+        for digest in digests:
+            self.blobs.pop(digest, None)
+
     def _take_blobs(self, node: Any) -> None:
         """References stand anywhere in a record, as ``{"sha256": ..., "size_bytes": ..., "media_type": ...}``."""
         if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Verifies streams of rows: a readable header of this run, whole rows, no holes."""
+"""Verifies streams, rows and sealed ones: a readable header of this run, whole rows, no holes, the bits of then."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.facts.rows import StreamHeader, read_header
-from barograph.facts.rundir import rank_of
-from barograph.read.columns import Stream, iterate_blocks, unreadable
+from barograph.facts.rundir import rank_of, unsealed
+from barograph.read.columns import Stream, iterate_blocks, open_stream, unreadable
+from barograph.read.sealed import read_sealed
 from barograph.read.verify.finding import Finding, from_damage, relative, torn_tail
 
 MAX_HOLES = 20
@@ -41,14 +42,38 @@ def verify_rows(root: Path, path: Path, *, run_id: str, is_live: bool) -> list[F
     return findings + _holes(root, Stream(path=path, header=header))
 
 
+def verify_sealed(root: Path, path: Path, *, run_id: str) -> list[Finding]:
+    """Verify one sealed stream: its numbers are hashed and compared with the hash of the rows that were sealed.
+
+    Args:
+        root: the run's directory.
+        path: the file.
+        run_id: the run that it must belong to; "" when the run has no id.
+    """
+    from barograph.read.archive.parquet import altered, hash_sealed  # noqa: PLC0415 - pyarrow, for sealed runs only
+
+    file = relative(root, path)
+    try:
+        sealed = read_sealed(path)
+        seen = hash_sealed(sealed)
+    except (FormatError, OSError) as error:
+        return [Finding(severity="error", code="damaged_seal", file=file, message=str(error), offset=0)]
+    findings = list(_verify_header(file, path, sealed.header, run_id))
+    if seen != sealed.rows_sha256:
+        findings.append(Finding(severity="error", code="damaged_seal", file=file, message=altered(seen, sealed)))
+    if unsealed(path).is_file():
+        message = "its rows file is still there, and readers take that one; `barograph seal` finishes what was stopped"
+        return [*findings, Finding(severity="info", code="unfinished_seal", file=file, message=message)]
+    return findings + _holes(root, Stream(path=path, header=sealed.header, sealed=sealed))
+
+
 def num_rows(path: Path) -> tuple[StreamHeader, int] | None:
     """A stream's header and how many whole rows it has; None when its header cannot be read."""
     try:
-        header = read_header(path)
-        size = path.stat().st_size
+        stream = open_stream(path)
     except (FormatError, OSError):
-        return None  # verify_rows has said so
-    return None if header is None else (header, (size - header.header_bytes) // header.row_bytes)
+        return None  # verify_rows and verify_sealed have said so
+    return None if stream is None else (stream.header, stream.num_rows())
 
 
 def _unfinished(root: Path, path: Path, size: int, *, is_live: bool) -> Finding:

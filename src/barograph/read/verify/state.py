@@ -88,7 +88,7 @@ def _verify_ledger(directory: RunDir, rank: int, ended: ExitRecord, process: Pro
 def _num_written(directory: RunDir, rank: int, process: ProcessRecord) -> int:
     """How many facts of the latest attempt are in the files of its process (not of forked children)."""
     number = 0
-    for stream in filter(None, map(num_rows, directory.rows_files())):
+    for stream in filter(None, map(num_rows, directory.stream_files())):
         header, rows = stream
         if (header.attempt, header.rank) == (process.attempt, rank) and header.pid in (0, process.pid):
             number += rows
