@@ -321,3 +321,12 @@ def test_an_end_of_odd_types_is_told_in_words(run_dir, odd):
     append_jsonl_event(run_dir.path, {"moment": "on_train_end", "status": odd, "reason": odd, "total_time_s": 1.0})
     status = read_status(run_dir.path)
     assert (status.state, isinstance(status.reason, str)) == ("failed", True)
+
+
+def test_an_imported_run_of_unknown_end_says_where_it_comes_from(tmp_path):
+    """The tool that recorded it did not tell; it is not taken for one of ours that got lost."""
+    (tmp_path / "run.json").write_text('{"run_id": "r", "provenance": {"imported_from": {"tool": "tfevents"}}}\n')
+    append_jsonl_event(tmp_path, {"moment": "on_start"})
+    status = read_status(tmp_path)
+    assert status.state == "lost"
+    assert status.reason == "imported from tfevents, which does not tell how it ended"

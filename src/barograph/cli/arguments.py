@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from barograph.facts.rundir import default_root
-from barograph.read.catalog import find_run
+from barograph.read.catalog import find_run, has_runs
 
 
 def verb_parser(verb: str, description: str, *, json_help: str) -> argparse.ArgumentParser:
@@ -37,9 +37,17 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def root_of(args: argparse.Namespace, root: str | None) -> Path:
-    """The directory of runs: the verb's own ``--root``, that before the verb, else the default."""
+    """The directory of runs: the verb's own ``--root``, that before the verb, else the default.
+
+    What another tool wrote is read through the cache, so that every verb works on it.
+    """
     given = args.root or root
-    return Path(given) if given else default_root()
+    place = Path(given) if given else default_root()
+    if not place.exists() or (place.is_dir() and has_runs(place)):
+        return place
+    from barograph.read.foreign.adopt import native_root  # noqa: PLC0415 - importers, for what is no directory of runs
+
+    return native_root(place)
 
 
 def run_of(args: argparse.Namespace, root: str | None) -> Path:

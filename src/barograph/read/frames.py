@@ -19,9 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import polars as pl
 
+from barograph.errors import RunNotFoundError
 from barograph.facts.codec import encode
+from barograph.facts.rundir import RunDir
+from barograph.read.arrays import as_float, is_exact
 from barograph.read.assemble import assemble
 from barograph.read.catalog import discover_runs
+from barograph.read.follow import is_number, whole
+from barograph.read.foreign.adopt import native_root
 from barograph.read.last import last_values
 from barograph.read.run import RunReader
 from barograph.read.select import select_runs
@@ -51,10 +56,10 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runs:
-    """Runs that were loaded together, oldest first.
+    """Runs that were loaded together, oldest first; runs that were named one by one are in the order of their naming.
 
     Args:
-        readers: the runs.
+        readers: the runs; one that is named twice is there once.
         skipped: those that were left out.
 
     Attributes:
@@ -63,7 +68,10 @@ class Runs:
     """
 
     def __init__(self, readers: Sequence[RunReader], *, skipped: Sequence[Skipped] = ()) -> None:
-        self.readers = list(readers)
+        unique: dict[str, RunReader] = {}
+        for reader in readers:
+            unique.setdefault(os.path.abspath(reader.path), reader)  # noqa: PTH100 - ".." and links are left alone
+        self.readers = list(unique.values())
         self.skipped = list(skipped)
 
     def __len__(self) -> int:
@@ -101,7 +109,7 @@ class Runs:
 
     @property
     def order(self) -> list[str]:
-        """Every ``run_dir``, oldest run first."""
+        """Every ``run_dir``, in the order of the runs."""
         return [str(reader.path) for reader in self.readers]
 
     def select(self, wanted: str | Mapping[str, Any]) -> Runs:
@@ -130,7 +138,8 @@ class Runs:
     ) -> pl.DataFrame:
         """Numbers that were logged: ``run, split, attempt, rank, step, t`` and one column per metric.
 
-        A row is one record. Where a record lacks a metric the column is null; NaN and infinities are values. Rows are
+        A row is one record. Where a record lacks a metric the column is null; NaN and infinities are values. A metric
+        that is called like one of the first columns, or like ``run_id``, has the column ``metric.NAME``. Rows are
         in the order of runs, attempts, ranks and recording; with ``rank="all"`` those of a run are merged by
         ``(t, rank)`` for display, which says nothing about what happened first.
 
@@ -167,11 +176,11 @@ class Runs:
         rows = [
             (
                 str(reader.path),
-                event.seq,
-                event.t,
+                whole(event.seq, -1),
+                as_float(event.t),
                 event.moment,
-                _whole(event.payload.get("attempt")),
-                _whole(event.payload.get("rank")),
+                whole(event.payload.get("attempt")),
+                whole(event.payload.get("rank")),
                 encode(event.payload).decode("utf-8"),
             )
             for reader in self.readers
@@ -206,40 +215,53 @@ def load_runs(runs: Paths, *, select: str | Mapping[str, Any] | None = None) -> 
     """Load runs: unpack what it returns into ``runs_df, per_epoch, order``, or keep it and ask it for more.
 
     Args:
-        runs: a directory, at or below which every run is loaded; or several runs' directories.
+        runs: a directory, at or below which every run is loaded; or several runs' directories; or what another tool
+            wrote (``mlflow.db``, a directory of event files), which is read through the cache, see ``foreign.adopt``.
         select: only runs that this condition (``"lr < 1e-2 and status = 'finished'"``) or mapping
             (``{"lr": [0.1, 0.2]}``) chooses; see ``Runs.select``.
 
     Raises:
-        RunNotFoundError: there is no such directory.
+        RunNotFoundError: there is no such directory, or one of several holds no run.
         QueryError: the condition cannot be read.
     """
     if isinstance(runs, (str, os.PathLike)):
-        readers = [RunReader(path) for path in discover_runs(runs)]
+        readers = [RunReader(path) for path in discover_runs(native_root(runs))]
     else:
-        readers = [run if isinstance(run, RunReader) else RunReader(Path(run)) for run in runs]
+        readers = [run if isinstance(run, RunReader) else _named(Path(run)) for run in runs]
     loaded = Runs(readers)
     return loaded if select is None else loaded.select(select)
 
 
+def _named(path: Path) -> RunReader:
+    directory = RunDir(path)
+    if not directory.is_run() and not directory.facts.is_dir():
+        what = "is a directory and holds no run itself" if path.is_dir() else "does not exist"
+        raise RunNotFoundError(
+            f"{os.fspath(path)!r} {what}; name the directories of runs, or, not in a list, one above them all"
+        )
+    return RunReader(path)
+
+
 def _as_series(name: str, values: Sequence[Any], dtype: Any = None) -> pl.Series:
     kinds = {type(value) for value in values if value is not None}
-    if dtype is None and kinds == {int, float} and all(float(value) == value for value in values if type(value) is int):
+    if dtype is None and kinds == {int, float} and all(map(is_exact, filter(is_number, values))):
         dtype = pl.Float64
     if kinds <= {int, float} and dtype is not None and all(_fits(value, dtype) for value in values):
         return pl.Series(name, values, dtype=dtype, strict=False)
-    if len(kinds) <= 1 and kinds <= {int, float, bool, str} and all(_fits(value, pl.Int64) for value in values):
+    if len(kinds) <= 1 and kinds <= {int, float, bool} and all(_fits(value, pl.Int64) for value in values):
         return pl.Series(name, values, dtype=None if kinds else pl.Null)
-    texts = [value if value is None or isinstance(value, str) else _as_text(value) for value in values]
+    texts = [None if value is None else _as_text(value) for value in values]
     return pl.Series(name, texts, dtype=pl.String)
 
 
 def _fits(value: Any, dtype: Any) -> bool:
-    return type(value) is not int or dtype == pl.Float64 or -(2**63) <= value < 2**63
+    if type(value) is not int or dtype == pl.Float64:
+        return is_exact(value)
+    return -(2**31) <= value < 2**31 if dtype == pl.Int32 else -(2**63) <= value < 2**63
 
 
 def _as_text(value: Any) -> str:
-    return encode({"": value}).decode("utf-8")[4:-1] if isinstance(value, (list, dict, bool)) else str(value)
+    return encode({"": value}).decode("utf-8")[4:-1] if isinstance(value, (list, dict, bool)) else _whole_text(value)
 
 
 def _texts(given: str | Iterable[str] | None) -> list[str] | None:
@@ -247,12 +269,13 @@ def _texts(given: str | Iterable[str] | None) -> list[str] | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _whole_text(value)
 
 
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _whole_text(value: Any) -> str:
+    """Text that frames hold: half characters, as of file names that are not UTF-8, become escapes."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _float(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    return as_float(value) if is_number(value) else None

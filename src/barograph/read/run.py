@@ -110,6 +110,11 @@ class RunReader:
         return identity
 
     @property
+    def is_imported(self) -> bool:
+        """Whether another tool recorded the run; such a source may not tell how a run ended."""
+        return "imported_from" in self.provenance
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Where the run came from: command line, commit, packages, machine."""
         provenance = self.record.get("provenance")

@@ -220,12 +220,26 @@ def _without_process(directory: RunDir, rank: int, damaged: str, now_t: float) -
     if lifecycle is not None and lifecycle.moment == "on_train_end":
         return _as_recorded(lifecycle.payload.get("status", "finished"), lifecycle.payload.get("reason"), lifecycle.t)
     changed_t = _heartbeat_t(directory.events(rank))
+    origin = _read_origin(directory)
+    if origin:
+        reason = f"imported from {origin}, which does not tell how it ended"
+        return Status(state="lost", reason=reason, since_t=last.t if last is not None else None)
     why = damaged or "there is no process record"
     if 0 <= now_t - changed_t < STALL_S and last is not None:
         reason = f"{why}; its events grew {now_t - changed_t:.0f} s ago"
         return Status(state="running", reason=reason, since_t=None if lifecycle is None else lifecycle.t)
     reason = f"{why}, and no on_train_end: nothing tells whether it lives or how it ended"
     return Status(state="lost", reason=reason, since_t=changed_t or None)
+
+
+def _read_origin(directory: RunDir) -> str:
+    """The tool that recorded a run which was imported; "" for a run of our own."""
+    try:
+        provenance = decode(directory.identity.read_bytes()).get("provenance")
+        origin = provenance["imported_from"] if isinstance(provenance, dict) else {}
+        return str(origin["tool"])
+    except (OSError, FormatError, KeyError, TypeError):
+        return ""  # whoever asks who the run is counts what is damaged
 
 
 class _Recent:
