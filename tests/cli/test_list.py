@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
+from barograph.cli.list import main as list_runs
 from barograph.facts.codec import decode
 
 
@@ -84,3 +87,48 @@ def test_a_name_cannot_move_the_cursor(cli, tmp_path):
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"run_id": "r", "name": "a\x1b[2Jb\nc"}))
     assert "a\\x1b[2Jb c" in cli("list", tmp_path).stdout
+
+
+class TestWhichRuns:
+    """Some of them, in another order."""
+
+    @pytest.fixture(autouse=True)
+    def own_cache(self, tmp_path, monkeypatch):
+        """An index of the test's own."""
+        monkeypatch.setenv("BAROGRAPH_CACHE", str(tmp_path / "cache"))
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (["--limit", "2"], ["failed", "killed"]),
+            (["--limit", "0"], []),
+            (["--reverse"], ["killed", "failed", "twice", "diverged", "mlp"]),
+            (["--reverse", "--limit", "1"], ["killed"]),
+            (["--sort", "name"], ["diverged", "failed", "killed", "mlp", "twice"]),
+            (["--sort", "step", "--reverse", "--limit", "2"], ["killed", "mlp"]),
+            (["--sort", "loss"], ["diverged", "twice", "mlp", "failed", "killed"]),
+            (["--sort", "loss", "--reverse"], ["failed", "killed", "mlp", "twice", "diverged"]),
+            (["--sort", "val_loss", "--limit", "1"], ["mlp"]),
+            (["--sort", "seed", "--limit", "1"], ["mlp"]),
+            (["--filter", "status = 'finished' and seed = 1"], ["mlp"]),
+            (["--filter", "lr < 0.01 or name like 'k%'", "--limit", "1"], ["killed"]),
+            (["--filter", "name = 'nobody'"], []),
+        ],
+    )
+    def test_by_options(self, root, capsys, options, expected):
+        """With a cold index, a warm one and none; what has no value stands last."""
+        for index in ((), (), ("--no-index",)):
+            assert list_runs([str(root), *options, *index, "--json"], root=None) == 0
+            assert expected == [run["name"] for run in json.loads(capsys.readouterr().out)["runs"]]
+
+    def test_what_cannot_be_is_refused(self, cli, root):
+        """The message names it."""
+        assert "--limit is -1; give 0 or more" in cli("list", root, "--limit", "-1", code=2).stderr
+        assert "invalid choice: 'nope'" in cli("list", root, "--sort", "nope", code=2).stderr
+        assert "there is no column 'nope'" in cli("list", root, "--filter", "nope > 1", code=2).stderr
+        assert "is no directory" in cli("list", root / "nope", code=2).stderr
+
+    def test_nothing_to_show_says_how_to_see_all(self, cli, root):
+        """A filter hides runs; the hint is another one than in an empty directory."""
+        shown = cli("list", root, "--filter", "name = 'nobody'").stdout
+        assert shown == f"no runs below {root} that are to be shown; `barograph list {root}` shows them all\n"

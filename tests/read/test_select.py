@@ -25,6 +25,7 @@ TABLE = pl.DataFrame(
     ("condition", "expected"),
     [
         ("lr < 0.05", [False, True, False]),
+        ("lr < 5e-2 and lr>1E-3", [False, True, False]),
         ("config.lr < 0.05 or name = 'it''s 3 < 4'", [False, True, True]),
         ("optim.name == 'adam' and seed = 0", [True, False, False]),
         ("val/loss < 0.4", [False, False, True]),

@@ -58,7 +58,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     shown = [metric for metric in metrics if args.host or metric.split != HOST_SPLIT]
     sections = {
         "": _head(reader, digest, style),
-        "configuration": pairs({name: _value(value) for name, value in flatten(reader.config).items()}),
+        "configuration": pairs(_configuration(reader)),
         "metrics": _metric_lines(shown, style),
         "epochs": _epochs(digest),
         "checks": _checks(digest.checks, style),
@@ -82,6 +82,7 @@ def _document(reader: RunReader) -> dict[str, Any]:
         "attempts": reader.attempts(),
         "ranks": {str(rank): status for rank, status in read_ranks(reader.path).items()},
         "config": reader.config,
+        "backfilled": reader.backfilled,
         "metrics": reader.metrics(),
         "epochs": {"count": digest.moments["on_epoch_end"], "last": digest.last_epoch, "best": digest.best_epoch},
         "checks": digest.checks,
@@ -150,6 +151,13 @@ def _code(provenance: dict[str, Any]) -> str:
 
 def _command(argv: Any) -> str:
     return one_line(" ".join(map(str, argv)) if isinstance(argv, list) else str(argv or ""), limit=200)
+
+
+def _configuration(reader: RunReader) -> dict[str, str]:
+    """Keys that were filled in afterwards are marked."""
+    filled = flatten(reader.backfilled)
+    shown = {name: _value(value) for name, value in flatten(reader.config).items()}
+    return {name: f"{value}  (filled in)" if name in filled else value for name, value in shown.items()}
 
 
 def _value(value: Any) -> str:

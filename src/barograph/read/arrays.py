@@ -24,7 +24,10 @@ from barograph.read.sealed import iterate_sealed
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+ORIGIN: Final = ("run_id", "run", "split", "attempt", "rank", "step", "t")
+"""Columns of tables of many runs that say where a number is from."""
 _FLOAT: Final = np.dtype("<f8")
+_MARK: Final = "metric."
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +134,7 @@ def read_numbers(stream: Stream, damage: list[Damage]) -> Floats:
             parts = [numbers for _, numbers in iterate_sealed(stream.sealed, damage)]
             return without_holes(stream, np.concatenate(parts), damage) if parts else np.empty((0, width))
         flat = np.fromfile(stream.path, _FLOAT, offset=stream.header.header_bytes)
-    except FileNotFoundError:  # it was sealed a moment ago, or has gone
+    except FileNotFoundError:  # it was sealed or unsealed a moment ago, or has gone
         blocks = [np.frombuffer(block, dtype=np.float64) for block in iterate_blocks(stream, damage)]
         return np.concatenate(blocks).reshape(-1, width) if blocks else np.empty((0, width))
     except (FormatError, OSError) as error:
@@ -156,6 +159,18 @@ def without_holes(stream: Stream, numbers: Floats, damage: list[Damage], *, offs
     damage += parse_rows(stream.path, stream.header, place, numbers.astype(_FLOAT).tobytes()).damage
     kept: Floats = numbers[numbers[:, -1] != 0]
     return kept
+
+
+def column_of(metric: str) -> str:
+    """The column of a metric in a table of many runs; one that is called like a column of the origin is told apart.
+
+    >>> column_of("loss"), column_of("run"), column_of("metric.run")
+    ('loss', 'metric.run', 'metric.metric.run')
+    """
+    name = metric
+    while name.startswith(_MARK):
+        name = name.removeprefix(_MARK)
+    return _MARK + metric if name in ORIGIN else metric
 
 
 def is_exact(value: float) -> bool:

@@ -21,7 +21,7 @@ import polars as pl
 from barograph.errors import MetricNotFoundError
 from barograph.facts.log import Damage
 from barograph.facts.rows import HOST_SPLIT
-from barograph.read.arrays import Floats, as_float, read_numbers, without_holes
+from barograph.read.arrays import Floats, as_float, column_of, read_numbers, without_holes
 from barograph.read.columns import Stream, find_streams, iterate_overflow, unreadable
 from barograph.read.run import RunReader
 
@@ -209,23 +209,23 @@ class _Frame:
             [
                 self._of_sources("run", [source.run for source in self._sources], pl.Enum(runs)),
                 self._of_sources("split", [splits.index(it.split) for it in self._sources], pl.Enum(splits)),
-                self._of_sources("attempt", [source.attempt for source in self._sources], pl.UInt16()),
-                self._of_sources("rank", [source.rank for source in self._sources], pl.UInt16()),
+                self._of_sources("attempt", [source.attempt for source in self._sources], pl.Int32()),
+                self._of_sources("rank", [source.rank for source in self._sources], pl.Int32()),
                 pl.Series("step", self._columns.pop("step")),
                 pl.Series("t", self._columns.pop("t")),
-                *(self._metric(name, values) for name, values in self._columns.items()),
+                *(self._metric(name, values).alias(column_of(name)) for name, values in self._columns.items()),
             ]
         )
         if self._dropped is not None:
             frame = frame.filter(pl.Series(~self._dropped))
         return frame.sort("run", "t", "rank", maintain_order=True) if merge_ranks else frame
 
-    def _of_sources(self, name: str, numbers: list[int], dtype: pl.Enum | pl.UInt16) -> pl.Series:
+    def _of_sources(self, name: str, numbers: list[int], dtype: pl.Enum | pl.Int32) -> pl.Series:
         """A column with one value per source: its number, or the category of that number."""
         if numbers and min(numbers) == max(numbers):  # takes no memory
             value = dtype.categories[numbers[0]] if isinstance(dtype, pl.Enum) else numbers[0]
             return pl.select(pl.repeat(value, self._total, dtype=dtype).alias(name)).to_series()
-        narrow = _narrow(len(dtype.categories)) if isinstance(dtype, pl.Enum) else np.uint16
+        narrow = _narrow(len(dtype.categories)) if isinstance(dtype, pl.Enum) else np.int32
         counts = [source.num_rows for source in self._sources]
         series = pl.Series(name, np.repeat(np.array(numbers, dtype=narrow), counts))
         return series.cat.to(dtype) if isinstance(dtype, pl.Enum) else series
@@ -238,7 +238,7 @@ class _Frame:
         return pl.select(pl.when(pl.Series(~missing)).then(series).alias(name)).to_series()
 
 
-def _narrow(count: int) -> type[np.unsignedinteger[Any]]:
+def _narrow(count: int) -> type[np.integer[Any]]:
     """The narrowest type for so many categories."""
     return np.uint8 if count < 1 << 8 else np.uint16 if count < 1 << 16 else np.uint32
 

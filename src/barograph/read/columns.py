@@ -20,7 +20,7 @@ from barograph.errors import FormatError
 from barograph.facts.log import Damage, scan_text
 from barograph.facts.rows import SCAN_BYTES, Row, StreamHeader, parse_rows, read_header, tail_rows
 from barograph.facts.rundir import SEALED_SUFFIX, RunDir, rank_of, sealed, unsealed
-from barograph.read.follow import RECORD_KEYS, is_number, number, whole
+from barograph.read.follow import MAX_NUMBER, RECORD_KEYS, is_number, number, whole
 from barograph.read.sealed import Sealed, iterate_sealed, read_sealed, tail_sealed
 
 
@@ -64,8 +64,16 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
         try:
             size = os.stat(self.path).st_size  # noqa: PTH116 - called for each of thousands of files
         except OSError:
-            return 0
+            return self._num_rows_elsewhere()
         return max(0, size - self.header.header_bytes) // self.header.row_bytes
+
+    def _num_rows_elsewhere(self) -> int:
+        """What the sealed file says, when the stream was sealed a moment ago."""
+        try:
+            other = open_stream(self.path)
+        except (FormatError, OSError):
+            return 0
+        return 0 if other is None else other.num_rows()
 
 
 def find_streams(directory: RunDir, damage: list[Damage]) -> list[Stream]:
@@ -100,11 +108,13 @@ def open_stream(path: Path) -> Stream | None:
 
 
 def _open_file(path: Path) -> Stream | None:
-    if path.name.endswith(SEALED_SUFFIX):
-        found = read_sealed(path)
-        return Stream(path=path, header=found.header, sealed=found)
-    header = read_header(path)
-    return None if header is None else Stream(path=path, header=header)
+    found = read_sealed(path) if path.name.endswith(SEALED_SUFFIX) else None
+    header = read_header(path) if found is None else found.header
+    if header is None:
+        return None
+    if not (0 <= header.attempt <= MAX_NUMBER and 0 <= header.rank <= MAX_NUMBER):
+        raise FormatError(f"{path}: its header says attempt {header.attempt} of rank {header.rank}; restore the file")
+    return Stream(path=path, header=header, sealed=found)
 
 
 def iterate_stream(stream: Stream, damage: list[Damage], *, limit: int = SCAN_BYTES) -> Iterator[Columns]:
@@ -128,9 +138,8 @@ def iterate_blocks(stream: Stream, damage: list[Damage], *, limit: int = SCAN_BY
     It ends where the file ended when it was opened: a run may record faster than anybody reads.
     """
     width, row_bytes = len(stream.header.columns), stream.header.row_bytes
-    portions = _read_rows if stream.sealed is None else _read_sealed
     try:
-        for offset, data in portions(stream, max(limit - limit % row_bytes, row_bytes), damage):
+        for offset, data in _read(stream, max(limit - limit % row_bytes, row_bytes), damage):
             block = array("d", data)
             if sys.byteorder == "big":
                 block.byteswap()
@@ -143,17 +152,20 @@ def iterate_blocks(stream: Stream, damage: list[Damage], *, limit: int = SCAN_BY
         damage.append(unreadable(stream.path, error))
 
 
-def _read_rows(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
-    """Whole rows of a file, each portion with its place."""
-    offset, row_bytes = stream.header.header_bytes, stream.header.row_bytes
+def _read(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
+    """Whole rows of a stream, each portion with its place in the rows file."""
+    portions = _read_rows(stream, limit) if stream.sealed is None else _read_sealed(stream.sealed, limit, damage)
     try:
-        file = stream.path.open("rb")
+        yield from portions  # the file is opened with the first portion, and stays open
     except FileNotFoundError:
-        other = open_stream(stream.path)  # it was sealed a moment ago, or has gone
-        if other is not None and other.sealed is not None:
-            yield from _read_sealed(other, limit, damage)
-        return
-    with file:
+        other = open_stream(stream.path)  # it was sealed or unsealed a moment ago, or has gone
+        if other is not None:
+            yield from _read(other, limit, damage)
+
+
+def _read_rows(stream: Stream, limit: int) -> Iterator[tuple[int, bytes]]:
+    offset, row_bytes = stream.header.header_bytes, stream.header.row_bytes
+    with stream.path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(offset)
         while data := file.read(min(limit, end - offset)):
@@ -164,13 +176,11 @@ def _read_rows(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tup
                 return
 
 
-def _read_sealed(stream: Stream, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
-    """The same of a sealed stream."""
-    assert stream.sealed is not None
-    num_rows = limit // stream.header.row_bytes
-    for first, numbers in iterate_sealed(stream.sealed, damage):
+def _read_sealed(found: Sealed, limit: int, damage: list[Damage]) -> Iterator[tuple[int, bytes]]:
+    num_rows = limit // found.header.row_bytes
+    for first, numbers in iterate_sealed(found, damage):
         for start in range(0, len(numbers), num_rows):
-            yield stream.sealed.offset(first + start), numbers[start : start + num_rows].tobytes()
+            yield found.offset(first + start), numbers[start : start + num_rows].tobytes()
 
 
 def last_rows(stream: Stream, count: int) -> list[Row]:
@@ -180,13 +190,13 @@ def last_rows(stream: Stream, count: int) -> list[Row]:
         FormatError: the file is damaged.
         OSError: it cannot be read.
     """
-    if stream.sealed is not None:
-        return tail_sealed(stream.sealed, count)
     try:
+        if stream.sealed is not None:
+            return tail_sealed(stream.sealed, count)
         return tail_rows(stream.path, stream.header, count)
     except FileNotFoundError:
         other = open_stream(stream.path)
-        return [] if other is None or other.sealed is None else tail_sealed(other.sealed, count)
+        return [] if other is None else last_rows(other, count)
 
 
 def iterate_records(path: Path, damage: list[Damage]) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,8 @@ from barograph.facts.rundir import SEALED_SUFFIX, RunDir, rank_of, sealed, unsea
 if TYPE_CHECKING:
     from barograph.read.sealed import Sealed
 
+MAX_NUMBER: Final = 2**31 - 1
+"""Of attempts and ranks, so that tables hold them in 32 bits."""
 RECORD_KEYS: Final = frozenset({"step", "t", "split", "attempt", "rank", "run_id"})
 
 
@@ -201,5 +203,5 @@ def number(value: Any) -> float:
 
 
 def whole(value: Any, otherwise: int = 0) -> int:
-    """The value where it is an integer, else another one: records of other hands hold anything."""
-    return value if isinstance(value, int) else otherwise
+    """The value where it can number an attempt or a rank, else another one: records of other hands hold anything."""
+    return value if type(value) is int and 0 <= value <= MAX_NUMBER else otherwise

@@ -17,7 +17,7 @@ SCHEMA = {
     "run": pl.String,
     "split": pl.String,
     "name": pl.String,
-    "attempt": pl.UInt16,
+    "attempt": pl.Int32,
     "step": pl.Float64,
     "t": pl.Float64,
     "value": pl.Float64,
@@ -60,8 +60,12 @@ def _values(reader: RunReader, damage: list[Damage], *, rank: int) -> Iterator[V
 
 
 def _last(stream: Stream, damage: list[Damage]) -> list[Row]:
+    """The newest row, if there is one; a power cut leaves rows of zero bytes behind it, which are none."""
+    count, num_rows = 1, stream.num_rows()
     try:
-        return last_rows(stream, 1)
+        while not (found := last_rows(stream, count)) and count < num_rows:
+            count *= 8
+        return found[-1:]
     except (FormatError, OSError) as error:
         damage.append(unreadable(stream.path, error))
         return []

@@ -1,7 +1,8 @@
 """Which runs are meant: a mapping of column values, or an expression such as ``lr < 1e-3 and val_loss < 0.5``.
 
 Columns of the run table may be named in short: ``lr`` is ``config.lr`` when there is no column ``lr``, and
-``final_loss`` is ``summary.final_loss``. What no column is named is an error that lists the columns.
+``final_loss`` is ``summary.final_loss``. What no column is named is an error that lists the columns. NaN is larger
+than every number and equal to itself, as in SQL engines; what is missing fulfils no condition but ``is null``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import polars as pl
 from barograph.errors import QueryError
 
 PREFIXES: Final = ("", "config.", "summary.")
-_TOKEN: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[A-Za-z_][\w./]*|.""", re.DOTALL)
+_TOKEN: Final = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|[^\W\d][\w./]*|.""", re.DOTALL
+)
 _WORDS: Final = frozenset(
     {"and", "or", "not", "in", "is", "null", "like", "ilike", "between", "true", "false"}
     | {"case", "when", "then", "else", "end", "cast", "as", "int", "float", "double", "text", "varchar", "bigint"}
@@ -65,10 +68,19 @@ def resolve(name: str, columns: Iterable[str]) -> str:
 
 
 def _is_same(found: Any, wanted: Any) -> bool:
-    """Whether a cell holds a value; 1 is 1.0 is "1" is not True."""
+    """Whether a cell holds a value; 1 is 1.0 is "1" is "1e0" is not True; NaN is NaN."""
     if isinstance(found, bool) or isinstance(wanted, bool):
         return str(found).lower() == str(wanted).lower()
-    return bool(found == wanted) or (found is not None and str(found) == str(wanted))
+    if found == wanted or found is None:
+        return bool(found == wanted)
+    return str(found) == str(wanted) or (isinstance(found, (int, float)) and _as_number(wanted) == found)
+
+
+def _as_number(text: Any) -> float | None:
+    try:
+        return float(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _quoted(condition: str, columns: list[str]) -> str:
@@ -76,10 +88,21 @@ def _quoted(condition: str, columns: list[str]) -> str:
     pieces = []
     tokens = _TOKEN.findall(condition)
     for place, token in enumerate(tokens):
-        rest = "".join(tokens[place + 1 :]).lstrip()
-        is_name = re.match(r"[A-Za-z_]", token) and token.lower() not in _WORDS and not rest.startswith("(")
-        pieces.append(f'"{resolve(token, columns)}"' if is_name else token)
-    return "".join(pieces).replace("==", "=")
+        name = _name(token, "".join(tokens[place + 1 :]).lstrip())
+        pieces.append(token if name is None else _as_identifier(resolve(name, columns)))
+    return "".join(pieces)
+
+
+def _name(token: str, rest: str) -> str | None:
+    """The column that a token names; None when it is something else."""
+    if len(token) > 1 and token[0] == '"':
+        return token[1:-1].replace('""', '"')
+    is_name = re.match(r"[^\W\d]", token) and token.lower() not in _WORDS and not rest.startswith("(")
+    return token if is_name else None
+
+
+def _as_identifier(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _first_line(error: Exception) -> str:

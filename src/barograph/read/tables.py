@@ -10,6 +10,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from barograph.facts.kinds import OnEpochEnd
 from barograph.facts.log import Damage
 from barograph.read.columns import unreadable
 from barograph.read.identity import flatten
@@ -17,6 +18,7 @@ from barograph.read.metrics import is_finite
 from barograph.read.run import RunReader
 
 Table = dict[str, list[Any]]
+MAX_REASON: Final = 200
 EPOCH_COLUMNS: Final = ("epoch", "attempt", "train_loss", "val_loss", "epoch_time_s")
 
 
@@ -55,13 +57,22 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def _epochs(reader: RunReader) -> Table:
     """Epochs from the events; from ``scalars.csv`` for loops that wrote that file alone."""
-    rows = [{**{name: getattr(epoch, name) for name in EPOCH_COLUMNS}, **epoch.metrics} for epoch in reader.epochs()]
+    rows = [_epoch(epoch) for epoch in reader.epochs()]
     rows = rows or _scalars(reader)
     return as_table([dict.fromkeys(EPOCH_COLUMNS) | row for row in rows]) or {name: [] for name in EPOCH_COLUMNS}
 
 
+def _epoch(epoch: OnEpochEnd) -> dict[str, Any]:
+    """What an epoch says of itself comes before a measured quantity of that name."""
+    own = {name: getattr(epoch, name) for name in EPOCH_COLUMNS}
+    return own | epoch.metrics | {name: value for name, value in own.items() if value is not None}
+
+
 def _scalars(reader: RunReader) -> list[dict[str, Any]]:
-    """The rows of ``scalars.csv`` that have an epoch, up to its last whole line; others are noted as damage."""
+    """The rows of ``scalars.csv`` that have an epoch, up to its last whole line; others are noted as damage.
+
+    A row is a line: one that is damaged in a quoted cell does not take those behind it along.
+    """
     path = reader.directory.scalars_csv
     try:
         data = path.read_bytes()
@@ -70,16 +81,38 @@ def _scalars(reader: RunReader) -> list[dict[str, Any]]:
     except OSError as error:
         reader.note([unreadable(path, error)])
         return []
-    lines = data[: data.rfind(b"\n") + 1].decode("utf-8", "replace").split("\n")
+    columns: list[str] | None = None
     rows: list[dict[str, Any]] = []
-    for place, cells in enumerate(csv.DictReader(line + "\n" for line in lines if line.strip("\0"))):
+    offset = 0
+    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
         try:
-            values = {name: _number(text) for name, text in cells.items() if name and text}
-            rows.append(values | {"epoch": int(cells["epoch"]), "attempt": int(values.get("attempt") or 0)})
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"row {place + 1} is no epoch: {error}"
-            reader.note([Damage(path=str(path), offset=place, size_bytes=0, reason=reason)])
+            cells = _cells(line)
+            if columns is None:
+                columns = cells
+            elif cells:
+                rows.append(_scalar_row(dict(zip(columns, cells, strict=False))))
+        except (KeyError, ValueError, OverflowError, csv.Error) as error:
+            reason = f"the line is no epoch: {error}"[:MAX_REASON]
+            reader.note([Damage(path=str(path), offset=offset, size_bytes=len(line), reason=reason)])
+        offset += len(line)
     return rows
+
+
+def _cells(line: bytes) -> list[str]:
+    text = line.decode("utf-8", "replace").strip("\0\r\n")
+    return next(csv.reader([text], strict=True)) if text else []
+
+
+def _scalar_row(cells: Mapping[str, str]) -> dict[str, Any]:
+    values = {name: _number(text) for name, text in cells.items() if name and text}
+    return values | {"epoch": _whole(values["epoch"]), "attempt": _whole(values.get("attempt", 0))}
+
+
+def _whole(number: float) -> int:
+    """A number of an epoch or an attempt, also where another program wrote it as ``1.0``."""
+    if number != int(number):
+        raise ValueError(f"{number!r} counts nothing")
+    return int(number)
 
 
 def _number(text: str) -> float:

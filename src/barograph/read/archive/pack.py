@@ -28,7 +28,7 @@ from barograph.facts.rundir import RunDir, make_dir, unsealed
 from barograph.read.archive.lock import alone
 from barograph.read.archive.parquet import writer_options
 from barograph.read.archive.pyramid_file import Stamps
-from barograph.read.arrays import Floats, as_float, is_exact, read_numbers
+from barograph.read.arrays import ORIGIN, Floats, as_float, column_of, is_exact, read_numbers
 from barograph.read.columns import find_streams, iterate_overflow
 from barograph.read.run import RunReader
 from barograph.read.sealed import read_sealed
@@ -39,7 +39,6 @@ INDEX: Final = "parts.json"
 LOCK: Final = ".pack.lock"
 PART_BYTES: Final = 128 << 20
 GROUP_ROWS: Final = 1 << 18
-ORIGIN: Final = ("run_id", "run", "split", "attempt", "rank", "step", "t")
 SMALL: Final = 2
 """A part of less than this share (one half) of a whole one is written again with new runs."""
 _RATIO: Final = 0.6  # of the size of rows, measured: what decides is only where the next part begins
@@ -268,7 +267,7 @@ def _write_part(directory: Path, candidates: list[_Candidate]) -> Part:
     metrics = list(dict.fromkeys(itertools.chain.from_iterable(it.metrics for it in candidates)))
     path = directory / f"part-{secrets.token_hex(6)}.parquet"
     temporary = temporary_path(path)
-    writer_columns = ["step", "t", *(_column(name) for name in metrics)]
+    writer_columns = ["step", "t", *(column_of(name) for name in metrics)]
     options = writer_options(writer_columns, extremes_of=("step", "t"))
     options["use_dictionary"] = ["run_id", "run", "split"]
     options["write_statistics"] = [*ORIGIN]
@@ -287,11 +286,6 @@ def _write_part(directory: Path, candidates: list[_Candidate]) -> Part:
     return Part(file=path.name, size_bytes=path.stat().st_size, metrics=metrics, runs=runs)
 
 
-def _column(metric: str) -> str:
-    """The column of a metric; one that is called like a column of the origin is told apart."""
-    return f"metric.{metric}" if metric in ORIGIN else metric
-
-
 def _schema(metrics: list[str]) -> pa.Schema:
     origin = {
         "run_id": pa.string(),
@@ -300,7 +294,7 @@ def _schema(metrics: list[str]) -> pa.Schema:
         "attempt": pa.int32(),
         "rank": pa.int32(),
     }
-    numbers = {"step": pa.float64(), "t": pa.float64(), **{_column(name): pa.float64() for name in metrics}}
+    numbers = {"step": pa.float64(), "t": pa.float64(), **{column_of(name): pa.float64() for name in metrics}}
     return pa.schema(
         [
             pa.field(name, kind, nullable=name not in (*origin, "step", "t"))
