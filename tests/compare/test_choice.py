@@ -1,0 +1,53 @@
+"""Which metrics are compared when nobody says which."""
+
+from __future__ import annotations
+
+import pytest
+
+from barograph.compare.choice import Choice, choose_metrics
+from barograph.errors import MetricNotFoundError
+from barograph.read.run import RunReader
+
+
+@pytest.fixture
+def chosen(new_run, tmp_path):
+    """Record one run that logs these metrics, by split, and choose."""
+
+    def choose(epochs=(), most=9, **splits):
+        with new_run(dir=tmp_path / "run") as run:
+            for split, names in splits.items():
+                run.log(dict.fromkeys(names, 1.0), step=0, split=split)
+            for epoch, losses in enumerate(epochs):
+                run.epoch_end(epoch, **losses)
+        return [(it.metric, it.split) for it in choose_metrics([RunReader(tmp_path / "run")], most=most)]
+
+    return choose
+
+
+def test_losses_of_held_out_data_come_first(chosen):
+    """Then other metrics whose names tell what is better; those of train and speeds are left out."""
+    found = chosen(train=["loss"], val=["accuracy", "loss", "zeta"], test=["f1"])
+    assert found == [("loss", "val"), ("f1", "test"), ("accuracy", "val")]
+
+
+def test_one_is_chosen_unless_more_are_asked_for(new_run, tmp_path):
+    """Each further metric makes the correction stricter."""
+    with new_run(dir=tmp_path / "run") as run:
+        run.log({"loss": 1.0, "accuracy": 0.5}, step=0, split="val")
+    assert choose_metrics([RunReader(tmp_path / "run")]) == [Choice(metric="loss", split="val")]
+
+
+def test_the_losses_of_epochs_are_held_out_too(chosen):
+    """``val_loss`` of the epochs, when no step of held-out data was logged."""
+    assert chosen(train=["loss"], epochs=[{"train_loss": 1.0, "val_loss": 2.0}]) == [("val_loss", "epoch")]
+
+
+def test_training_is_the_last_resort(chosen):
+    """The training loss, when nothing else was logged."""
+    assert chosen(train=["lr", "loss"]) == [("loss", "train")]
+
+
+def test_names_that_tell_nothing_are_an_error_that_lists_them(chosen):
+    """The next step is to name one with its mode."""
+    with pytest.raises(MetricNotFoundError, match=r"name one with its mode, of: zeta \(val\)"):
+        chosen(val=["zeta"])
