@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import hypothesis
@@ -18,6 +19,11 @@ import barograph
 from barograph.facts.rundir import RunDir
 
 pytest_plugins = ["tests.spec_plugin"]
+
+# Indexes, and what is adopted of other tools, go to a temporary place, here and in child processes; set before any
+# test module copies the environment.
+CACHE = tempfile.TemporaryDirectory(prefix="barograph-cache-")
+os.environ["BAROGRAPH_CACHE"] = CACHE.name
 
 QUIET = {"terminal": "off", "text_log": None, "console": False, "host_s": None}
 

@@ -52,12 +52,13 @@ def runs_of(directory):
     return {path.name.split("_")[2]: path for path in sorted((directory / "runs").glob("run_*"))}
 
 
-def test_seven_runs_and_nothing_else(whole):
-    """Two configurations times three seeds and one that diverges, below ./runs; the directory holds nothing else."""
+def test_thirteen_runs_and_a_report(whole):
+    """Two configurations times six seeds and one that diverges, below ./runs, and one report of them; nothing else."""
     directory, _ = whole
-    expected = {f"{name}-seed{seed}" for name in ("mlp", "linear") for seed in range(3)} | {"mlp-too-fast-seed0"}
+    expected = {f"{name}-seed{seed}" for name in ("mlp", "linear") for seed in range(6)} | {"mlp-too-fast-seed0"}
     assert expected == set(runs_of(directory))
-    assert [path.name for path in directory.iterdir()] == ["runs"]
+    assert sorted(path.name for path in directory.iterdir()) == ["reports", "runs"]
+    assert len(list((directory / "reports").glob("report_*_comparison/report.html"))) == 1
 
 
 @pytest.mark.spec("S3.43", "S3.57")
@@ -80,8 +81,8 @@ def test_the_run_that_diverges_is_flagged(whole, read_rows):
     assert not np.isfinite(rows[max(rows)]["loss"])
     assert re.search(r"^failed .*mlp-too-fast-seed0", output, re.MULTILINE)
     assert re.search(r"(❌|\[X\]) loss is finite on train: (inf|nan) at step \d+", output)
-    assert "Facts verified: 7 of 7 runs are whole." in output
-    assert "Success criteria: met by 6 runs, not met by 1." in output
+    assert "Facts verified: 13 of 13 runs are whole." in output
+    assert "Success criteria: met by 12 runs, not met by 1." in output
 
 
 def test_the_best_is_the_lowest_mean_of_recorded_numbers(whole, read_rows):
@@ -94,7 +95,22 @@ def test_the_best_is_the_lowest_mean_of_recorded_numbers(whole, read_rows):
             lowest.setdefault(name.rpartition("-")[0], []).append(min(losses))
     means = {name: statistics.fmean(losses) for name, losses in lowest.items()}
     best = min(means, key=means.get)
-    assert f"Best by mean val_loss: {best}, {means[best]:.4f} over n=3 (3 seeds)." in output
+    assert f"Best by mean val_loss: {best}, {means[best]:.4f} over n=6 (6 seeds)." in output
+
+
+@pytest.mark.spec("S2.36", "S3.57")
+def test_it_ends_with_a_comparison_and_a_report(whole):
+    """Six seeds that match tell the two configurations apart; every number of the report can be computed again."""
+    directory, output = whole
+    compared = output.split("compare runs\n")[1].split("\n$ ")[0]
+    assert "told apart by hidden" in compared
+    assert re.search(r"^hidden=0.* worse$", compared.replace("\n  ", "\n"), re.MULTILINE)
+    assert "n = 6 pairs, p = 0.031" in compared
+    assert "1 of 13 runs did not finish" in compared
+    (page,) = re.findall(r"open (reports/\S+)/report.html", output)
+    command = [sys.executable, "-m", "barograph.cli", "report", "verify", page]
+    done = subprocess.run(command, cwd=directory, env=ENVIRON, capture_output=True, text=True, check=False)
+    assert (done.returncode, "every number holds" in done.stdout) == (0, True)
 
 
 @pytest.mark.spec("S1.33", "S1.34", "S1.35", "S1.42")
@@ -122,12 +138,14 @@ def test_what_to_type_next_works(whole):
     directory, output = whole
     block = output.split("What to type next:")[1].split("What a kill leaves")[0]
     commands = [line.partition("  # ")[0].strip() for line in block.strip().splitlines()]
-    assert [command.split()[1] for command in commands[:5]] == ["list", "show", "tail", "cat", "check"]
+    assert [command.split()[1] for command in commands[:7]] == [
+        *("list", "compare", "report", "show", "tail", "cat", "check")
+    ]
     codes = [
         subprocess.run(["bash", "-c", line], cwd=directory, env=ENVIRON, capture_output=True, check=False).returncode
         for line in commands
     ]
-    assert codes == [0, 0, 0, 0, 1, 0]  # the check of the run that diverged finds its criteria unmet
+    assert codes == [0, 0, 0, 0, 0, 0, 1, 0]  # the check of the run that diverged finds its criteria unmet
 
 
 def test_the_kill_to_try_works(whole, tmp_path):

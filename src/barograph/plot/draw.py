@@ -22,8 +22,8 @@ from barograph.plot.style import PALETTE, QUIET, SPLIT_COLOURS, shown
 from barograph.read.arrays import Floats
 
 LOG_DECADES: Final = 3
-LARGEST: Final = 1e300
-"""Beyond it the arithmetic of the axes overflows; such values are drawn as signed powers of ten."""
+LARGEST: Final = 1e250
+"""Beyond it, or its inverse, the margins of the axes overflow; such values are drawn as signed powers of ten."""
 FEW: Final = 60
 """So few points each get a dot."""
 SPARSE: Final = 100
@@ -82,13 +82,19 @@ def draw_panel(panel: Panel, axes: Axes) -> None:
         axes.text(x, 1.0, f" attempt {attempt}", transform=where, fontsize=7, color=QUIET, va="bottom")
     axes.set_title(shown(panel.title, limit=70), pad=14 if panel.resumes else 6)
     axes.set_xlabel(axis_label(panel.axis))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=panel.axis != "time", min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=_is_whole(panel), min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     if any(strand.superseded for line in panel.lines for strand in line.strands):
         faint = Line2D([], [], color=QUIET, linewidth=0.9, alpha=0.45)
         faint.set_label("faint: recorded again\nby a later attempt")
         handles.append(faint)
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), labelspacing=0.7)
+
+
+def _is_whole(panel: Panel) -> bool:
+    """Whether every x is a whole number, as steps and epochs are as a rule."""
+    places = [x for line in panel.lines for x in (*(strand.x for strand in line.strands), *line.marks.values())]
+    return panel.axis != "time" and all(bool(np.all(x % 1 == 0)) for x in places)
 
 
 def _colours(lines: Sequence[Line]) -> list[str]:

@@ -5,13 +5,15 @@ What fails costs its own figure, is told as a ``PlotWarning``, and never reaches
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from barograph import plugins
+from barograph.errors import MisuseError
 from barograph.facts.kinds import Event
 from barograph.plot.family import GROUP, draw_new, run_of, scope_of
 from barograph.plot.files import build_filename, ensure_figures_dir, save_figure
@@ -19,6 +21,9 @@ from barograph.plot.notice import warn
 from barograph.plot.settings import Settings, read_settings
 from barograph.read.metrics import MetricKey
 from barograph.read.run import RunReader
+
+
+Supported = Mapping[str, Any] | Iterable[Any]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,33 +76,61 @@ def find_families() -> tuple[dict[str, Any], list[Outcome]]:
     return families, failures
 
 
-def get_enabled_families(cfg_logging: Any, supported_families: Mapping[str, Any], moment: str) -> dict[str, Any]:
-    """The families that draw at a moment.
+def by_name(supported_families: Supported) -> dict[str, Any]:
+    """Families by name, however a loop says which ones it supports.
+
+    Args:
+        supported_families: a mapping of names to families; or names of families that installed distributions offer,
+            families that have a ``name``, and modules, in any order.
+
+    Raises:
+        MisuseError: one of them is no family.
+        PluginNotFoundError: nobody offers one of the names; the message lists those that there are.
+        ModuleNotFoundError: a library that figures need is not installed.
+    """
+    if isinstance(supported_families, Mapping):
+        return dict(supported_families)
+    given = [supported_families] if isinstance(supported_families, str) else list(supported_families)
+    return dict(_named(family) for family in sorted(given, key=str))
+
+
+def _named(family: Any) -> tuple[str, Any]:
+    if isinstance(family, str):
+        return family, plugins.load(GROUP, family)
+    name = getattr(family, "name", None) or getattr(family, "__name__", "").rpartition(".")[2]
+    if not isinstance(name, str) or not name:
+        raise MisuseError(f"{family!r} is no family of figures: it has no name; give a mapping of names to families")
+    return name, family
+
+
+def get_enabled_families(cfg_logging: Any, supported_families: Supported, moment: str) -> dict[str, Any]:
+    """The families that draw at a moment, by name.
 
     Args:
         cfg_logging: S3's ``logging`` group; see ``plot.settings.read_settings``.
-        supported_families: by name; anything with ``handle``, or with ``select`` and ``draw``.
+        supported_families: anything with ``handle``, or with ``select`` and ``draw``; by name, or as ``by_name`` takes
+            them.
         moment: what happened.
 
     Raises:
-        MisuseError: the group holds something that cannot be read.
+        MisuseError: the group, or what is supported, holds something that cannot be read.
     """
     settings = read_settings(cfg_logging)
     return {
         name: family
-        for name, family in supported_families.items()
+        for name, family in by_name(supported_families).items()
         if moment in settings.moments_of(name, getattr(family, "moments", (moment,)))
     }
 
 
 def handle_event(
-    cfg_logging: Any, supported_families: Mapping[str, Any], moment: str, payload: Mapping[str, Any]
+    cfg_logging: Any, supported_families: Supported, moment: str, payload: Mapping[str, Any]
 ) -> list[Path]:
     """Draw and save the figures that are wanted at a moment.
 
     Args:
         cfg_logging: S3's ``logging`` group; see ``plot.settings.read_settings``.
-        supported_families: by name; see ``find_families``.
+        supported_families: by name, see ``find_families``; or their names, see ``by_name``.
         moment: what happened, e.g. ``on_epoch_end``.
         payload: ``run_dir``; and ``epoch`` and ``t``, when there are.
 
@@ -107,12 +140,13 @@ def handle_event(
     """
     try:
         settings = read_settings(cfg_logging)
-        wanted = get_enabled_families(cfg_logging, supported_families, moment)
+        supported = by_name(supported_families) if settings.is_enabled else {}
+        wanted = get_enabled_families(cfg_logging, supported, moment)
         payload = {**payload, "run": payload.get("run") or Snapshot(Path(payload["run_dir"]))} if wanted else payload
     except Exception as error:  # noqa: BLE001 - whatever the configuration and the payload are, training goes on
         warn(f"barograph: no figures at {moment}: {_in_words(error)}; correct the logging group or the payload")
         return []
-    unknown = unknown_words(settings, supported_families)
+    unknown = unknown_words(settings, supported) if settings.is_enabled else None
     if unknown is not None:
         warn(unknown)
     outcomes = [draw_family(name, family, moment, payload, cfg_logging) for name, family in wanted.items()]
@@ -169,8 +203,8 @@ def _draw(name: str, family: Any, moment: str, payload: Mapping[str, Any], cfg_l
 def _epoch(run: RunReader, payload: Mapping[str, Any]) -> int:
     """The moment's epoch; else the newest that ended before it; 0 when none did."""
     given = payload.get("epoch")
-    if isinstance(given, int):
-        return given
+    if hasattr(given, "__index__"):  # an integer, of numpy too
+        return operator.index(given)
     until_t = scope_of(payload).until_t
     ended = [event.payload.get("epoch") for event in run.events("on_epoch_end") if event.t <= until_t]
     return max((epoch for epoch in ended if isinstance(epoch, int)), default=0)

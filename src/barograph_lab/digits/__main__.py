@@ -1,4 +1,4 @@
-"""The study, and the project's main job: two configurations x three seeds, and a learning rate that is too high.
+"""The study, and the project's main job: two configurations x six seeds, and a learning rate that is too high.
 
 ``make demo``, ``barograph demo`` and ``python -m barograph_lab.digits`` are the same. It trains, compares, verifies
 what was recorded and says what to type next.
@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="barograph demo",
-        description="Train real classifiers on handwritten digits, recorded: two configurations x three seeds, and "
+        description="Train real classifiers on handwritten digits, recorded: two configurations x six seeds, and "
         "one with a learning rate that diverges.",
     )
     parser.add_argument("--root", type=Path, help="where the runs go (default: $BAROGRAPH_ROOT, else ./runs)")
     parser.add_argument("--epochs", type=_positive, help="of each run, 40 steps each (default: 15; 5 with --quick)")
-    parser.add_argument("--seeds", type=_positive, default=3, help="of each configuration (default: 3)")
+    parser.add_argument("--seeds", type=_positive, default=6, help="of each configuration (default: 6)")
     parser.add_argument("--log-steps", type=_positive, default=50, help="a fast log every so many (default: 50)")
     parser.add_argument(
         "--eval-steps", type=_positive, help="a full evaluation every so many (default: 200; 100 with --quick)"

@@ -98,7 +98,7 @@ def verdict(rows: list[Row]) -> str:
     if not others:
         return text
     if max(losses) < min(others):
-        return f"{text}\nIts worst seed is below the best of the others; with so few seeds that is all there is to say."
+        return f"{text}\nIts worst seed is below the best of the others; `barograph compare` says how sure that is."
     return f"{text}\nIts seeds overlap with those of the others, so more seeds are needed to tell them apart."
 
 
@@ -142,7 +142,11 @@ def as_json(results: Iterable[Mapping[str, Any]], reports: Mapping[Path, Mapping
 
 def next_steps(program: str, root: Path, *, finished: Path | None, failed: Path | None) -> str:
     """Commands to type next, each with what it shows."""
-    steps = [(f"{program} list {short(root)}", "all runs")]
+    steps = [
+        (f"{program} list {short(root)}", "all runs"),
+        (f"{program} compare {short(root)} --metric val_loss --reduce best", "the groups, by another figure"),
+        (f"{program} report list {short(root.parent / 'reports')}", "reports: open report.html of one, or verify it"),
+    ]
     shown = finished or failed
     if shown is not None:
         steps += [

@@ -6,6 +6,7 @@ What it looks back with are the project's own commands, in processes of their ow
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ class Plan:
     """
 
     epochs: int = 15
-    seeds: int = 3
+    seeds: int = 6
     log_steps: int = 50
     eval_steps: int = 200
     tier: str = "full"
@@ -82,25 +83,31 @@ def _train_one(config: Config, plan: Plan, *, terminal: str) -> dict[str, Any]:
 
 
 def _look_back(results: Sequence[Mapping[str, Any]]) -> int:
-    """List the runs, verify their facts, and say what to type next; returns the exit code."""
+    """List, compare and report on the runs, verify their facts, say what to type next; returns the exit code."""
     root = results[0]["run_dir"].parent
     failed = next((result["run_dir"] for result in results if result["status"] != "finished"), None)
     finished = next((result["run_dir"] for result in results if result["status"] == "finished"), None)
     program = report.program()
-    _show_command(program, "list", root)
+    shown_root = report.short(root)
+    _show_command(program, "list", shown_root)
     reports = _check(results)
     if failed is not None:
-        _show_command(program, "check", failed)
+        _show_command(program, "check", report.short(failed))
+    code = _show_command(program, "compare", shown_root)
+    pages = report.short(root.parent / "reports")
+    code |= _show_command(program, "report", "comparison", f"inputs.sweep_dir={shown_root}", f"outputs.dir={pages}")
     print(report.verified(reports))
     print(report.next_steps(program, root, finished=finished, failed=failed))
-    return report.exit_code(reports)
+    return code or report.exit_code(reports)
 
 
-def _show_command(program: str, verb: str, path: Path) -> None:
-    """Print a command as a person would type it, and what it prints."""
-    print(f"$ {program} {verb} {report.short(path)}", flush=True)
-    subprocess.run([sys.executable, "-m", "barograph.cli", verb, str(path)], check=False)  # noqa: S603 - our own
+def _show_command(program: str, *arguments: str) -> int:
+    """Print a command as a person types it, and what it prints; returns its exit code, 0 for ``check``'s verdict."""
+    print(f"$ {program} {' '.join(arguments)}", flush=True)
+    words = [word for argument in arguments for word in shlex.split(argument)]
+    done = subprocess.run([sys.executable, "-m", "barograph.cli", *words], check=False)  # noqa: S603 - our own
     print(flush=True)
+    return 0 if arguments[0] == "check" else done.returncode
 
 
 def _check(results: Sequence[Mapping[str, Any]]) -> dict[Path, dict[str, Any] | None]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from barograph.plot.lines import joints
 from barograph.plot.many.style import INK, MARKS, PALETTE, new_figure, quiet_axes, short, spans_decades
@@ -19,6 +20,7 @@ from barograph.read.arrays import Bools, Floats
 from barograph.read.reduce import reduce
 
 MAX_LEGEND: Final = 12
+LEGEND_CHARS: Final = 64
 FEW_POINTS: Final = 30
 """A curve of so few points shows each of them."""
 
@@ -110,7 +112,7 @@ def draw_curves(curves: Sequence[RunCurve], *, x_label: str, y_label: str) -> Fi
     draw_on(axes, curves, colours)
     axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(short(y_label), color=INK)
-    _legend(axes, groups, colours, num_runs=len(curves))
+    _legend(figure, groups, colours, num_runs=len(curves))
     return figure
 
 
@@ -166,11 +168,13 @@ def _draw_marks(axes: Any, curves: Sequence[RunCurve], colours: dict[str, str]) 
                 )
 
 
-def _legend(axes: Any, groups: list[str], colours: dict[str, str], *, num_runs: int) -> None:
+def _legend(figure: Figure, groups: list[str], colours: dict[str, str], *, num_runs: int) -> None:
+    """Below the axes, so that long labels do not narrow them."""
     if len(groups) == 1 and num_runs == 1:
         return
     shown = groups[:MAX_LEGEND]
-    handles = [axes.plot([], [], color=colours[group], label=short(group))[0] for group in shown]
+    handles = [Line2D([], [], color=colours[group], label=short(group, LEGEND_CHARS)) for group in shown]
     if len(groups) > len(shown):
-        handles.append(axes.plot([], [], linestyle="", label=f"and {len(groups) - len(shown)} more")[0])
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+        handles.append(Line2D([], [], linestyle="", label=f"and {len(groups) - len(shown)} more"))
+    num_columns = 1 if max(len(group) for group in shown) > LEGEND_CHARS // 2 else 2
+    figure.legend(handles=handles, loc="outside lower left", ncols=num_columns, frameon=False, fontsize=8.5)

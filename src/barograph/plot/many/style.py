@@ -12,11 +12,11 @@ PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e
 INK: Final = "#24292f"
 QUIET: Final = "#8b949e"
 MARKS: Final = {"nan": "x", "inf": "^", "-inf": "v"}
-DPI: Final = 144
+DPI: Final = 200
 LOG_DECADES: Final = 3.0
 
 
-def new_figure(width_in: float = 8.0, height_in: float = 4.2) -> Figure:
+def new_figure(width_in: float = 5.6, height_in: float = 3.4) -> Figure:
     """An empty figure, drawn without a display and without any state outside itself.
 
     Args:

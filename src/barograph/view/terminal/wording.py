@@ -76,12 +76,12 @@ def fields(values: dict[str, Any]) -> str:
 def duration(seconds: float) -> str:
     """A measured duration.
 
-    >>> duration(0.0123), duration(6.21), duration(75), duration(4000), duration(200_000)
-    ('12.3 ms', '6.2 s', '1 min 15 s', '1 h 6 min', '2 d 7 h')
+    >>> duration(0.0123), duration(0.99971), duration(6.21), duration(75), duration(4000), duration(200_000)
+    ('12.3 ms', '1 s', '6.2 s', '1 min 15 s', '1 h 6 min', '2 d 7 h')
     """
     if not math.isfinite(seconds):
         return number(seconds)
-    if seconds < 1:
+    if seconds < 0.9995:  # noqa: PLR2004 - what is shown as 1000 ms is a second
         return f"{seconds * KILO:.3g} ms" if seconds else "0 s"
     if seconds < MINUTE_S:
         return f"{seconds:.2g} s"
