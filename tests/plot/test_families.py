@@ -193,6 +193,27 @@ def test_any_name_is_shown_as_it_is(logged, tmp_path, name):
     assert name[:20] in text.get_text()
 
 
+def test_fractional_steps_have_an_axis(logged, new_run, tmp_path):
+    """Ticks stand between whole numbers where the steps do; whole steps have whole ticks."""
+    run = new_run(dir=tmp_path / "fractional")
+    for step in range(10):
+        run.log({"loss": 1.0}, step=0.3 + step / 20)
+    run.finish()
+    for reader, are_whole in ((RunReader(run.dir), False), (logged(loss=[1.0, 2.0, 3.0]), True)):
+        (axes,) = draw_new(Named(["loss"]), Named(["loss"]).select(reader, scope=Scope())).axes
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert len(ticks) > 2
+        assert are_whole is all(float(tick).is_integer() for tick in ticks)
+
+
+@pytest.mark.parametrize("largest", [1e300, -1e300, 1e251, 1.7e308])
+def test_the_largest_values_are_drawn(logged, tmp_path, largest):
+    """Without an overflow of the axes, which warnings as errors would show."""
+    data = Named(["loss"]).select(logged(loss=[largest, 1.0, 1e-300]), scope=Scope())
+    assert save_figure(draw_new(Named(["loss"]), data), tmp_path, "a.png").is_file()
+
+
 def test_images_are_those_that_were_recorded(new_run, tmp_path):
     """Six of nine: the first, the last, and evenly chosen ones, pixel by pixel; one that is lost says so."""
     run = new_run()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import types
 import warnings
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from barograph.errors import PlotWarning
+from barograph.facts.builders import build_event_payload
+from barograph.facts.writers import append_jsonl_event
 from barograph.plot.family import CurveFamily
 from barograph.plot.orchestrator import Snapshot, draw_family, find_families, get_enabled_families, handle_event
 from barograph.plot.style import new_figure
@@ -36,6 +39,51 @@ def test_figures_are_saved_in_the_run(everything):
     assert [path.name for path in paths] == ["losses-on_epoch_end-e007.webp", "quality-on_epoch_end-e007.webp"]
     assert {path.parent for path in paths} == {everything.path / "figures"}
     assert all(path.with_suffix(".csv").is_file() for path in paths)
+
+
+@pytest.mark.spec("S3.21", "S3.44", "S3.48")
+@pytest.mark.parametrize("kind", [set, list, tuple])
+def test_families_may_be_named(tmp_path, kind):
+    """S3's loop: events are appended, then ``handle_event(cfg.logging, families, moment, payload)`` draws."""
+    cfg = OmegaConf.create({"logging": {"families": ["losses", "metrics"], "moments": ["on_epoch_end"]}})
+    families = kind(["metrics", "losses", "recon"])
+    history = []
+    for epoch in range(2):
+        history.append(1.0 / (epoch + 1))
+        payload = build_event_payload(
+            "on_epoch_end", tmp_path, epoch=epoch, histories={"train_loss": history}, metrics={"perplex": 3.0}, cfg=cfg
+        )
+        append_jsonl_event(tmp_path, payload)
+        paths = handle_event(cfg.logging, families, "on_epoch_end", payload)
+        names = {f"{name}-on_epoch_end-e{epoch:03}.png" for name in ("losses", "metrics")}
+        assert {path.name for path in paths} == names
+        assert list(get_enabled_families(cfg.logging, families, "on_start")) == []
+    with (tmp_path / "figures" / "losses-on_epoch_end-e001.csv").open(encoding="utf-8") as table:
+        assert [float(line.rpartition(",")[2]) for line in list(table)[1:]] == history
+
+
+def test_families_may_be_objects_and_modules(everything):
+    """A family has a name, a module is called by the last part of its name; what has neither is an error."""
+    module = types.ModuleType("mine.families.bars")
+    module.handle = lambda _moment, _payload, _cfg: [new_figure()]
+    paths = handle_event({}, [LOSSES, module], "on_train_end", {"run_dir": everything.path})
+    assert [path.name for path in paths] == ["losses-on_train_end-e000.png", "bars-on_train_end-e000.png"]
+    with pytest.warns(PlotWarning, match="3 is no family of figures"):
+        assert handle_event({}, [3], "on_train_end", {"run_dir": everything.path}) == []
+
+
+def test_a_name_that_nobody_offers_costs_its_own_figure(everything):
+    """The others are drawn, and the warning lists what there is."""
+    with pytest.warns(PlotWarning, match=r"'moments' at on_train_end was not drawn: .*offered: .*losses"):
+        paths = handle_event({}, {"losses", "moments"}, "on_train_end", {"run_dir": everything.path})
+    assert [path.name for path in paths] == ["losses-on_train_end-e000.png"]
+
+
+def test_an_epoch_of_numpy_is_an_epoch(everything):
+    """It stands in the file's name."""
+    payload = {"run_dir": everything.path, "epoch": np.int64(7)}
+    (path,) = handle_event({}, {"losses": LOSSES}, "on_train_end", payload)
+    assert path.name == "losses-on_train_end-e007.png"
 
 
 def test_the_epoch_is_the_newest_that_ended(everything):

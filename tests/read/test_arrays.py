@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from barograph.errors import MetricNotFoundError
 from barograph.facts.metrics import MetricsLog
+from barograph.facts.rows import RowStream, StreamHeader
 from barograph.facts.rundir import RunDir
 from barograph.read.arrays import read_series
 from barograph.read.metrics import MetricKey
@@ -94,3 +95,26 @@ def test_a_run_whose_rows_are_gone_has_no_metrics(copy):
     """And nothing raises."""
     shutil.rmtree(copy / "facts")
     assert read_series(RunDir(copy), damage=[]) == []
+
+
+def test_of_two_columns_of_one_name_the_last_counts(tmp_path):
+    """As for every other reader: no point is there twice."""
+    RunDir(tmp_path).ensure_facts()
+    stream = RowStream(RunDir(tmp_path).rows(0), StreamHeader(run_id="r", columns=["step", "a", "a", "t"]))
+    stream.append((0.0, 1.0, 2.0, 1000.0))
+    stream.close()
+    reader = RunReader(tmp_path)
+    assert [point.value for point in reader.curve("a")] == reader.series("a").values.tolist() == [2.0]
+
+
+def test_a_header_that_says_what_no_attempt_is_is_damage(tmp_path):
+    """Its rows are not read, and it is told; the other streams are."""
+    RunDir(tmp_path).ensure_facts()
+    for number, attempt in enumerate([0, -1, 2**31]):
+        header = StreamHeader(run_id="r", columns=["step", "a", "t"], attempt=attempt)
+        stream = RowStream(RunDir(tmp_path).rows(number), header)
+        stream.append((0.0, float(number), 1000.0))
+        stream.close()
+    reader = RunReader(tmp_path)
+    assert reader.series("a").values.tolist() == [0.0]
+    assert ["attempt -1 of" in reader.damage[0].reason, len(reader.damage)] == [True, 2]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import barograph
 from barograph.errors import MetricNotFoundError, QueryError, RunNotFoundError
 from barograph.facts.builders import build_event_payload
+from barograph.facts.codec import encode
 from barograph.facts.metrics import MetricsLog
 from barograph.facts.rundir import RunDir
 from barograph.facts.writers import append_jsonl_event, append_scalars_csv
@@ -73,7 +74,18 @@ def test_a_torn_line_of_scalars_csv_is_no_epoch(root):
     path.write_bytes(b"".join([lines[0], b"x,y,z\n", *lines[1:], b"2,0.1"]))
     runs = barograph.load_runs([path.parents[1]])
     assert runs.per_epoch[str(path.parents[1])]["epoch"].to_list() == [0, 1]
-    assert [str(path)] == [damage.path for damage in runs.readers[0].damage]
+    assert [(str(path), len(lines[0]), 6)] == [(it.path, it.offset, it.size_bytes) for it in runs.readers[0].damage]
+
+
+@pytest.mark.parametrize("line", ['1,"0.5', "1,inf,inf", "1," + "x" * 200_000, "\0\0", "nan,1", "1.5,1", "", "²,1"])
+def test_a_damaged_line_of_scalars_csv_costs_itself_alone(tmp_path, line):
+    """Open quotes, infinite attempts, endless fields, zero bytes: what stands before and behind is there."""
+    append_jsonl_event(tmp_path, build_event_payload("on_start", tmp_path))
+    path = RunDir(tmp_path).scalars_csv
+    path.write_text(f"epoch,attempt,train_loss\n0,0,0.5\n{line}\n2.0,0,0.25\n", encoding="utf-8")
+    runs = barograph.load_runs([tmp_path])
+    assert runs.per_epoch[str(tmp_path)].select("epoch", "train_loss").rows() == [(0, 0.5), (2, 0.25)]
+    assert bool(line.strip("\0")) == len(runs.readers[0].damage)
 
 
 def test_metrics_are_one_column_each(root):
@@ -112,6 +124,99 @@ def test_events_and_alerts_are_frames(root):
     assert runs.alerts()["title"].to_list() == ["loss is flat"]
 
 
+def test_text_that_no_encoding_holds_is_shown_as_escapes(tmp_path):
+    """Half a character, as a tokenizer or a file name may give it, does not cost the frame."""
+    with barograph.init(dir=tmp_path / "run", config={"file": "a\udcff"}, terminal="off", host_s=None) as run:
+        run.alert("half \ud83d", "a character")
+    runs = barograph.load_runs([run.dir])
+    assert runs.alerts()["title"].to_list() == ["half \\ud83d"]
+    assert runs.table["config.file"].to_list() == ["a\\udcff"]
+
+
+def test_numbers_of_other_hands_never_raise(tmp_path):
+    """Attempts, ranks, times and sequence numbers that no column holds are as if nobody had said them."""
+    directory = RunDir(tmp_path)
+    directory.ensure_facts()
+    odd = ["-1", "70000", "5000000000", "1" + "0" * 30, "true", '"x"']
+    directory.events().write_text(
+        "".join(
+            f'{{"schema_version":1,"seq":{it},"t":1.0,"moment":"custom","attempt":{it},"rank":{it}}}\n' for it in odd
+        )
+        + f'{{"schema_version":1,"seq":9,"t":{"9" * 400},"moment":"custom"}}\n',
+        encoding="utf-8",
+    )
+    directory.alerts.write_text(f'{{"t":{"9" * 400},"title":"a"}}\n{{"t":true,"title":"b"}}\n', encoding="utf-8")
+    (directory.facts / "metrics.jsonl").write_text(
+        "".join(f'{{"step":0,"t":1.0,"attempt":{it},"rank":0,"loss":0.5}}\n' for it in odd)
+        + "".join(f'{{"step":1,"t":1.0,"attempt":0,"rank":{it},"loss":0.5}}\n' for it in odd),
+        encoding="utf-8",
+    )
+    runs = barograph.load_runs([tmp_path])
+    assert sorted(runs.events()["attempt"]) == [0, 0, 0, 0, 0, 0, 70_000]
+    assert runs.events()["seq"].to_list() == [-1, 70_000, -1, -1, -1, -1, 9]
+    assert math.inf == runs.events()["t"][-1]
+    assert [math.inf, None] == runs.alerts()["t"].to_list()
+    assert runs.metrics(attempt="all", rank="all").height == 12
+    assert {0, 70_000} == set(runs.metrics(rank="all")["rank"]) == set(runs.metrics(attempt="all")["attempt"])
+    assert runs.last_values()["attempt"].to_list() == [70_000]
+    assert len(runs.readers[0].series("loss")) == 11
+
+
+def test_a_metric_that_is_called_like_a_column_is_told_apart(tmp_path):
+    """``run`` is no reserved name of metrics."""
+    with barograph.init(dir=tmp_path / "run", terminal="off", host_s=None) as run:
+        run.log({"run": 1.0, "metric.run": 2.0, "loss": 3.0}, step=0)
+    frame = barograph.load_runs([run.dir]).metrics()
+    assert frame.columns[6:] == ["metric.run", "metric.metric.run", "loss"]
+    assert frame.row(0)[6:] == (1.0, 2.0, 3.0)
+    assert barograph.load_runs([run.dir]).metrics("run")["metric.run"].to_list() == [1.0]
+
+
+def test_runs_that_are_named_one_by_one(root, monkeypatch):
+    """In the order of their naming, each once; what is no run is an error, never a run without facts."""
+    first, second = root / "run_20311103-140953_bare_job0", root / "run"
+    monkeypatch.chdir(root)
+    runs = barograph.load_runs([first, second, "run", first])
+    assert [str(first), str(second)] == runs.order == runs.table["run_dir"].to_list()
+    assert runs.metrics("loss").height == barograph.load_runs([second]).metrics("loss").height > 0
+    with pytest.raises(RunNotFoundError, match=r"'nowhere' does not exist; name the directories of runs"):
+        barograph.load_runs(["nowhere"])
+    with pytest.raises(RunNotFoundError, match="holds no run itself"):
+        barograph.load_runs([root])
+
+
+def test_an_epoch_is_not_replaced_by_a_quantity_of_its_name(tmp_path):
+    """``metrics`` of an epoch may hold ``epoch`` or ``val_loss``."""
+    append_jsonl_event(tmp_path, build_event_payload("on_start", tmp_path))
+    measured = {"epoch": 7, "attempt": 9, "val_loss": 0.25, "train_loss": 5.0}
+    append_jsonl_event(
+        tmp_path, build_event_payload("on_epoch_end", tmp_path, epoch=0, train_loss=1.0, metrics=measured)
+    )
+    runs = barograph.load_runs([tmp_path])
+    (row,) = runs.per_epoch[str(tmp_path)].to_dicts()
+    assert {"epoch": 0, "attempt": 0, "train_loss": 1.0, "val_loss": 0.25}.items() <= row.items()
+
+
+def test_integers_that_a_float_cannot_hold_stay_what_they_are(tmp_path):
+    """A column of them is one of integers, whatever the others are."""
+    append_jsonl_event(tmp_path, build_event_payload("on_start", tmp_path))
+    append_scalars_csv(tmp_path, epoch=0, train_loss=1.0, tokens=2**60 + 1)
+    epochs = barograph.load_runs([tmp_path]).per_epoch[str(tmp_path)]
+    assert (epochs["tokens"].to_list(), epochs["train_loss"].dtype) == ([2**60 + 1], pl.Float64)
+
+
+def test_the_newest_value_is_found_before_zero_bytes(tmp_path):
+    """A power cut leaves rows of zeros at the end; the newest fact stands before them."""
+    log = MetricsLog(RunDir(tmp_path), run_id="r")
+    for step in range(5):
+        log.append({"loss": float(step)}, step=step, split="train", t=100.0 + step)
+    log.close()
+    (path,) = RunDir(tmp_path).rows_files()
+    with path.open("ab") as file:
+        file.write(bytes(24 * 70))
+    assert barograph.load_runs([tmp_path]).last_values()["value"].to_list() == [4.0]
+
+
 def test_an_empty_directory_is_no_runs(tmp_path):
     """Frames without rows."""
     runs_df, per_epoch, order = barograph.load_runs(tmp_path)
@@ -133,6 +238,7 @@ CALL = st.tuples(
 def test_the_frame_holds_every_fact_and_nothing_else(tmp_path_factory, calls):
     """Against a dull computation in Python: all attempts as they are, and the effective values of each metric."""
     path = tmp_path_factory.mktemp("runs") / "run"
+    RunDir(path).ensure_facts()
     for attempt in range(3):
         for rank in range(2):
             log = MetricsLog(RunDir(path), run_id="r", attempt=attempt, rank=rank, max_streams=2)
@@ -203,3 +309,15 @@ def test_last_values_come_from_the_ends_of_files(root):
         point = max(runs.readers[0].curve(name, split=split), key=lambda point: (point.attempt, point.t))
         assert (point.attempt, point.step, point.t, float(point.value)) == (attempt, step, t, value)
     assert runs.last_values("loss", split="train")["value"].to_list() == [9.0]
+
+
+def test_events_of_ranks_are_merged_by_time_and_keep_their_own_order(tmp_path):
+    """Also where the clock of a rank was set back."""
+    directory = RunDir(tmp_path)
+    directory.ensure_facts()
+    times = {0: [10.0, 30.0, 20.0], 1: [15.0, 30.0]}
+    for rank, found in times.items():
+        lines = [encode({"moment": "custom", "seq": seq, "t": t, "rank": rank}) + b"\n" for seq, t in enumerate(found)]
+        directory.events(rank).write_bytes(b"".join(lines))
+    frame = barograph.load_runs([tmp_path]).events()
+    assert list(zip(frame["rank"], frame["seq"], strict=True)) == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1)]

@@ -79,3 +79,15 @@ def test_an_empty_configuration_is_empty(tmp_path):
     (tmp_path / "config.yaml").write_text("{}\n", encoding="utf-8")
     damage = []
     assert (read_config(RunDir(tmp_path), damage), damage) == ({}, [])
+
+
+@pytest.mark.parametrize("num_bytes", [4000, 200_000])
+@pytest.mark.parametrize("opening", [b"[", b"- ", b"{a: "])
+def test_a_configuration_nested_without_end_is_damage(tmp_path, num_bytes, opening):
+    """Whichever parser reads it: nothing raises, and the process lives."""
+    directory = RunDir(tmp_path)
+    directory.config.write_bytes(opening * (num_bytes // len(opening)))
+    damage = []
+    config = read_config(directory, damage)
+    assert config == {}
+    assert [str(directory.config)] == [found.path for found in damage]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from barograph.errors import MisuseError, RunBusyError
+from barograph.facts.blobs import put_bytes
+from barograph.facts.codec import encode
 from barograph.facts.state import this_process, write_process
 from barograph.read import edits
+from barograph.read.archive.lock import alone
 from barograph.read.catalog import discover_runs
 from barograph.read.retention import DAY_S, Policy, carry_out, plan, removed_digests
 from barograph.read.run import RunReader
@@ -45,6 +51,13 @@ def run(new_run):
 def later(days=40):
     """A clock that many days from now."""
     return lambda: time.time() + days * DAY_S
+
+
+def happened(run, *payloads, moment="on_checkpoint"):
+    """Add events, as somebody else's program may."""
+    with (run / "facts" / "events.jsonl").open("ab") as file:
+        for payload in payloads:
+            file.write(encode({"schema_version": 1, "seq": 99, "t": 1.0, "moment": moment, **payload}) + b"\n")
 
 
 def planned(run, now=None, **policy):
@@ -163,7 +176,8 @@ def test_a_deleted_run_is_removed_but_for_who_it_was(run):
 
 
 def test_links_in_a_removed_run_are_not_followed(run, tmp_path):
-    """What they lead to is somebody else's."""
+    """What they lead to is somebody else's; the links are the run's, in a directory that was made for it."""
+    run = run.rename(run.with_name("run_20261120-061500_mlp_job0"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "set.bin").write_bytes(b"data")
     (run / "data").symlink_to(tmp_path / "data")
@@ -216,3 +230,226 @@ def test_the_size_of_a_step_is_that_of_its_files(run):
     """Before anything is done."""
     (step,) = plan(run.parent, Policy(thin=["checkpoints"]), now=later())
     assert step.size_bytes == sum((run / name).stat().st_size for name in step.files) == 800
+
+
+class TestWhatIsSomebodyElses:
+    """Retention takes what the run wrote, where the run wrote it, and nothing that it is led to."""
+
+    @pytest.mark.parametrize("folder", ["figures", "blobs"])
+    def test_a_folder_that_is_a_link(self, run, tmp_path, folder):
+        """A figure or blob of it lies in a folder that others use, too."""
+        shared = (run / folder).rename(tmp_path / "shared")
+        (run / folder).symlink_to(shared)
+        before = contents(shared)
+        assert planned(run, thin=["figures", "blobs"]).keys() == {"figures", "blobs"} - {folder}
+        edits.delete(run)
+        for step in plan(run.parent, Policy(remove_deleted=True), now=later()):
+            carry_out(step)
+        assert before == contents(shared)
+
+    def test_a_digest_that_is_a_path(self, run, tmp_path):
+        """A blob's name is 64 hexadecimal digits, or no blob's."""
+        victim = tmp_path / "victim"
+        victim.write_bytes(b"mine")
+        digests = ("../victim", "../../victim", "../../../victim", "0" * 64)
+        series = [{"kind": "image", "name": "sample", "blob": {"sha256": digest}} for digest in digests]
+        happened(run, *series, moment="custom")
+        for step in plan(run.parent, Policy(thin=["blobs"]), now=later()):
+            carry_out(step)
+        assert victim.read_bytes() == b"mine"
+
+    @pytest.mark.parametrize(
+        "name", ["facts/metrics.000.rows", "./facts/../run.json", "config.yaml", "train.log", "figures/x.pt", "\0"]
+    )
+    def test_a_checkpoint_that_is_a_fact(self, run, name):
+        """Whatever an event says: facts are never thinned."""
+        happened(run, {"path": name}, {"path": "z.pt"})
+        assert planned(run, thin=["checkpoints"]) == {"checkpoints": ["a.pt", "b.pt"]}
+
+    def test_a_checkpoint_to_which_any_link_leads(self, run):
+        """Not only those of the names that Barograph knows."""
+        (run / "newest").mkdir()
+        (run / "newest" / "weights.pt").symlink_to(run / "a.pt")
+        assert planned(run, thin=["checkpoints"]) == {"checkpoints": ["b.pt"]}
+
+    def test_a_run_within_the_run(self, run, new_run):
+        """It may be alive; it has its own time."""
+        inner = new_run(name="inner", dir=run / "facts" / "inner")
+        inner.log({"loss": 1.0}, step=0)
+        edits.delete(run)
+        for step in plan(run.parent, Policy(remove_deleted=True), now=later()):
+            carry_out(step)
+        inner.log({"loss": 0.5}, step=1)
+        inner.finish()
+        assert [point.value for point in RunReader(inner.dir).curve("loss")] == [1.0, 0.5]
+
+    def test_a_directory_that_the_caller_named(self, run):
+        """The project's own, say: what Barograph did not write there stays, whatever it is called."""
+        for name in ("train.py", ".git/HEAD", "figures/paper.pdf", "details/plan.txt", "notes/a.md", "deploy.yaml"):
+            (run / name).parent.mkdir(exist_ok=True)
+            (run / name).write_bytes(b"mine")
+        edits.delete(run)
+        for step in plan(run.parent, Policy(remove_deleted=True), now=later()):
+            carry_out(step)
+        left = {name for name in contents(run) if name != "run.json"}
+        assert left == {"train.py", ".git/HEAD", "figures/paper.pdf", "details/plan.txt", "notes/a.md", "deploy.yaml"}
+
+    def test_a_directory_that_was_made_for_the_run(self, run):
+        """All of it goes, also what the script wrote there."""
+        made = run.rename(run.with_name("run_20261120-061500_mlp_job0"))
+        (made / "notes").mkdir()
+        (made / "notes" / "a.md").write_bytes(b"the run's")
+        edits.delete(made)
+        for step in plan(made.parent, Policy(remove_deleted=True), now=later()):
+            carry_out(step)
+        assert sorted(path.name for path in made.iterdir()) == ["edits.jsonl", "run.json"]
+
+    def test_a_log_that_is_a_link(self, run, tmp_path):
+        """It is not compressed."""
+        shared = (run / "train.log").rename(tmp_path / "shared.log")
+        (run / "train.log").symlink_to(shared)
+        assert planned(run, compress=True) == {}
+
+
+class TestWhen:
+    """A run is old when nobody can have written it for so long."""
+
+    def test_a_deleted_run_that_was_resumed(self, run, new_run):
+        """It counts from its new end, not from its deletion."""
+        edits.append_edit(run, "delete", {}, now=lambda: time.time() - 100 * DAY_S)
+        new_run(name="mlp", resume="allow").finish()
+        assert planned(run, now=time.time, remove_deleted=True) == {}
+        assert list(planned(run, remove_deleted=True)) == ["remove"]
+
+    @pytest.mark.parametrize("line", ['{"op":"delete"}', '{"op":"delete","t":-5}'])
+    def test_a_deletion_that_does_not_tell_its_time(self, run, line):
+        """It counts from when the edits last changed, not from 1970."""
+        (run / "edits.jsonl").write_text(line + "\n")
+        os.utime(run / "facts" / "exit.json", (1e9, 1e9))
+        assert planned(run, now=later(29), remove_deleted=True) == {}
+        assert list(planned(run, now=later(31), remove_deleted=True)) == ["remove"]
+
+    def test_a_run_of_which_another_rank_lives(self, run):
+        """Rank 0 may have ended before the others."""
+        write_process(run / "facts" / "process.rank003.json", this_process(attempt=0))
+        assert planned(run, compress=True, thin=["figures"]) == {}
+
+    def test_a_run_that_is_lost_since_an_hour(self, run):
+        """Its machine may only be cut off: it is left for a day, and never sealed."""
+        (run / "facts" / "exit.json").unlink()
+        elsewhere = msgspec.structs.replace(this_process(attempt=0), host="other")
+        write_process(run / "facts" / "process.json", elsewhere)
+        policy = {"older_than_days": 0.0, "compress": True, "seal": True}
+        assert planned(run, now=later(1 / 24), **policy) == {}
+        assert list(planned(run, now=later(2), **policy)) == ["compress"]
+
+    def test_a_run_that_was_restored_or_resumed_since_the_plan(self, run, new_run):
+        """Hashing takes its time; what happened meanwhile counts."""
+        edits.delete(run)
+        (removal,) = plan(run.parent, Policy(remove_deleted=True), now=later())
+        edits.restore(run)
+        (thinning,) = plan(run.parent, Policy(thin=["figures"]), now=later())
+        with pytest.raises(RunBusyError, match="was restored since the plan was made"):
+            carry_out(removal)
+        new_run(name="mlp", resume="allow").finish()
+        with pytest.raises(RunBusyError, match="was resumed since the plan was made"):
+            carry_out(thinning)
+        assert planned(run, thin=["figures"])["figures"] == thinning.files
+
+    def test_not_a_number_of_days(self):
+        """It is refused; nothing is older than it, nor younger."""
+        with pytest.raises(MisuseError, match="older_than_days is nan"):
+            Policy(older_than_days=float("nan"))
+
+
+def test_a_removed_run_is_not_brought_back_by_an_undo(run):
+    """There is nothing to bring back; other edits of it can be taken back."""
+    edits.delete(run)
+    for step in plan(run.parent, Policy(remove_deleted=True), now=later()):
+        carry_out(step)
+    with pytest.raises(MisuseError, match="were removed by `barograph retain`"):
+        edits.undo(run)
+    edits.rename(run, "other")
+    assert edits.undo(run).op == "rename"
+    assert discover_runs(run.parent) == []
+
+
+def test_a_removal_that_was_killed_goes_on(run, monkeypatch):
+    """All that goes was written down before the first file went."""
+    edits.delete(run)
+    before = contents(run)
+    (step,) = plan(run.parent, Policy(remove_deleted=True), now=later())
+    killed_at(monkeypatch, step.files[3].rpartition("/")[2])
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(step)
+    monkeypatch.undo()
+    assert {it["name"] for it in RunReader(run).edits[-1].payload["removed"]} == set(before) - {"run.json"}
+    for rest in plan(run.parent, Policy(remove_deleted=True), now=later()):
+        carry_out(rest)
+    assert sorted(path.name for path in run.iterdir()) == ["edits.jsonl", "run.json"]
+
+
+def killed_at(monkeypatch, name):
+    """The process dies when it is about to remove a file of that name."""
+    unlink = Path.unlink
+
+    def dying(path, *args, **options):
+        if path.name == name:
+            raise KeyboardInterrupt
+        unlink(path, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", dying)
+
+
+def test_a_compression_that_was_killed_does_not_double_the_log(run, monkeypatch):
+    """The packed log was in place, the log itself not yet gone; a log that grew since goes behind it."""
+    text = (run / "train.log").read_bytes()
+    (step,) = plan(run.parent, Policy(compress=True), now=later())
+    killed_at(monkeypatch, "train.log")
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(step)
+    monkeypatch.undo()
+    assert (run / "train.log").exists()
+    carry_out(step)
+    assert gzip.decompress((run / "train.log.gz").read_bytes()) == text
+    assert not (run / "train.log").exists()
+
+
+def test_a_pipe_is_not_waited_for(run):
+    """It is removed like the rest, in a directory that was made for the run."""
+    made = run.rename(run.with_name("run_20261120-061500_mlp_job0"))
+    os.mkfifo(made / "pipe")
+    edits.delete(made)
+    for step in plan(made.parent, Policy(remove_deleted=True), now=later()):
+        carry_out(step)
+    assert {"name": "pipe", "mode": "prw-r--r--"} in RunReader(made).edits[-1].payload["removed"]
+    assert not (made / "pipe").exists()
+
+
+def test_a_hard_link_keeps_its_content(run):
+    """What is freed is what is free afterwards."""
+    os.link(run / "a.pt", run.parent / "kept.pt")
+    (step,) = plan(run.parent, Policy(thin=["checkpoints"]), now=later())
+    assert (step.files, step.size_bytes, carry_out(step)) == (["a.pt", "b.pt"], 400, 400)
+    assert (run.parent / "kept.pt").read_bytes() == b"a.pt" * 100
+
+
+def test_two_at_once_are_one(run):
+    """The second is told."""
+    (step,) = plan(run.parent, Policy(compress=True), now=later())
+    with alone(run / ".retain.lock", what="thins"), pytest.raises(RunBusyError, match="another process thins"):
+        carry_out(step)
+    carry_out(step)
+    assert not (run / ".retain.lock").exists()
+
+
+def test_each_rank_has_series_of_its_own(run):
+    """The newest picture of one rank does not take the place of another's."""
+    for rank in (0, 1):
+        for number in (0, 1):
+            ref = msgspec.to_builtins(put_bytes(run / "blobs", bytes([rank, number])))
+            happened(run, {"kind": "image", "name": "of ranks", "blob": ref, "rank": rank}, moment="custom")
+    gone = [hashlib.sha256(bytes([rank, 0])).hexdigest() for rank in (0, 1)]
+    assert {Path(name).name for name in planned(run, thin=["blobs"])["blobs"]} >= set(gone)
+    kept = [hashlib.sha256(bytes([rank, 1])).hexdigest() for rank in (0, 1)]
+    assert not {Path(name).name for name in planned(run, thin=["blobs"])["blobs"]} & set(kept)

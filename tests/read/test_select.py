@@ -17,6 +17,10 @@ TABLE = pl.DataFrame(
         "config.optim.name": ["adam", "sgd", "adam"],
         "config.use_ema": [True, False, None],
         "summary.val/loss": [0.5, float("nan"), 0.25],
+        "config.größe": [1, 2, 3],
+        "config.my-key": [1, 2, 3],
+        'config.a"b': [1, 2, 3],
+        "note": ["a==b", "a=b", "1"],
     }
 )
 
@@ -37,12 +41,40 @@ TABLE = pl.DataFrame(
         ({"lr": 0.1, "name": "mlp"}, [True, False, False]),
         ({"use_ema": True}, [True, False, False]),
         ({"seed": "1"}, [False, True, False]),
+        ("lr < 5e-2", [False, True, False]),
+        ("lr >= 1E-2 and lr < .05", [False, True, False]),
+        ("note == 'a==b'", [True, False, False]),
+        ("größe = 2", [False, True, False]),
+        ('"my-key" = 3', [False, False, True]),
+        ('"a""b" = 1', [True, False, False]),
+        ({"lr": "1e-2"}, [False, True, False]),
+        ({"lr": ["0.10"]}, [True, False, False]),
+        ({"note": "1e0"}, [False, False, False]),
     ],
 )
 @pytest.mark.spec("S3.26")
 def test_conditions_choose_rows(condition, expected):
-    """Short names, names with dots and slashes, missing values, and mappings."""
+    """Short names, names with dots, slashes, quotes and umlauts, all spellings of numbers, missing values, mappings."""
     assert expected == select_runs(TABLE, condition).to_list()
+
+
+@pytest.mark.spec("S3.26")
+def test_nan_is_larger_than_every_number_and_missing_is_neither():
+    """As in SQL: a run that diverged is among those above a limit, never below it; one without a value is in none."""
+    table = pl.DataFrame({"loss": [0.1, float("nan"), None, float("inf")]})
+    assert select_runs(table, "loss > 0.5").to_list() == [False, True, False, True]
+    assert select_runs(table, "loss <= 0.5").to_list() == [True, False, False, False]
+    assert select_runs(table, "not loss <= 0.5").to_list() == [False, True, False, True]
+    assert select_runs(table, {"loss": float("nan")}).to_list() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "attempt", ["read_csv('/etc/passwd')", "(select 1) = 1", "1 = 1; drop table runs", "lr < 1 --x"]
+)
+def test_a_condition_is_an_expression_over_columns_and_nothing_else(attempt):
+    """No statement, no subquery, no file."""
+    with pytest.raises(QueryError):
+        select_runs(TABLE, attempt)
 
 
 def test_an_unknown_column_is_an_error_that_lists_the_columns():

@@ -27,7 +27,9 @@ def runs(tmp_path):
         directory = RunDir(tmp_path / "runs" / name)
         directory.ensure_facts()
         directory.identity.write_bytes(encode({"run_id": f"id-{name}", "name": name, "created_t": 1e9 + place}) + b"\n")
-        directory.config.write_text(f"lr: {0.1 * (place + 1):.1f}\noptim:\n  beta: {place}\n", encoding="utf-8")
+        directory.config.write_text(
+            f"lr: {0.1 * (place + 1):.1f}\noptim:\n  beta: {place}\nload: 7\nupdate:\n  copy: 8\n", encoding="utf-8"
+        )
         log = MetricsLog(directory, run_id=name)
         for step, loss in enumerate(losses):
             log.append({"loss": loss, "accuracy": step / 10}, step=step, split="train", t=100.0 + step)
@@ -172,6 +174,9 @@ def test_events_and_alerts(runs):
         ("select name from runs -- config.lr; drop\n where config.lr > 0.25;", [("c",)]),
         ("(select name from runs where config.lr > 0.25)", [("c",)]),
         ("SELECT 1 AS one", [(1,)]),
+        ("select name from runs where config.lr > 0.25; -- done", [("c",)]),
+        ("select config.load, config.update.copy from runs where name = 'a'", [(7, 8)]),
+        ("select * exclude (run) rename (name as n) from (select run, name from runs where name = 'a')", [("a",)]),
     ],
 )
 def test_nested_names_need_no_quotes(runs, text, expected):
@@ -319,6 +324,34 @@ def test_a_limit_counts_rows_before_it_counts_runs(runs):
     assert len(rows(runs, "select * from (select * from metrics limit 11) where name = 'loss'")) <= 11
     assert len(rows(runs, "select * from metrics where name = 'loss' limit 5")) == 5
     assert len(rows(runs, "select * from events limit 3")) == 3
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ("metrics cross join runs", 26 * 3),
+        ("runs cross join metrics", 26 * 3),
+        ("metrics a cross join metrics b", 26 * 26),
+        ("events a, alerts b, runs c", 6 * 3 * 3),
+        ("events a cross join (select * from metrics where name = 'loss' limit 4) b", 6 * 4),
+    ],
+)
+def test_rows_are_counted_where_no_column_is_asked_for(runs, tables, expected):
+    """As in a join of everything with everything."""
+    assert rows(runs, f"select count(*) from {tables}") == [(expected,)]
+
+
+def test_what_is_no_text_is_no_query(runs):
+    """Bytes of a command line that are no UTF-8."""
+    with pytest.raises(QueryError, match="holds what is no character; write the query in UTF-8"):
+        query(runs, "select name from runs where name = '\udcff'")
+
+
+def test_a_text_that_is_called_like_a_function(runs):
+    """It is refused, as no text can be told from a function for sure; the message says how to ask."""
+    with pytest.raises(QueryError, match=r"If it is part of a text, write that in two: 'rea' \|\| 'd_...'"):
+        query(runs, "select * from events where moment = 'read_csv'")
+    assert rows(runs, "select * from events where moment = 'rea' || 'd_csv'") == []
 
 
 def test_no_runs_are_empty_tables(tmp_path):

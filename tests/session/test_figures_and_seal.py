@@ -11,8 +11,9 @@ import pytest
 from tests.recorded import Recorded
 
 import barograph
-from barograph.errors import MisuseError, RecordingWarning
+from barograph.errors import BarographWarning, MisuseError, RecordingWarning
 from barograph.facts.rundir import RunDir
+from barograph.facts.state import this_process, write_process
 
 QUIET = {"terminal": "off", "host_s": None}
 
@@ -73,6 +74,36 @@ def test_a_run_is_sealed_when_it_has_finished(tmp_path):
     assert (len(directory.rows_files()), len(directory.sealed_files())) == (0, 2)
     assert barograph.open_run(directory.path).series("loss").effective().values.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
     assert len(Recorded(directory.path).records) == 10
+
+
+def test_a_forked_child_that_ends_seals_nothing(tmp_path):
+    """It leaves the ``with`` of its parent's run, which goes on; nothing is said, and the parent seals at its end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, barograph\n"
+        "with barograph.init(dir='run', seal=True, strict=True, terminal='off', host_s=None) as run:\n"
+        "    run.log({'loss': 1.0}, step=0)\n"
+        "    child = os.fork()\n"
+        "    if not child: sys.exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    run.log({'loss': 0.5}, step=1)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, check=True, timeout=120)
+    assert done.stderr == b""
+    assert RunDir(tmp_path / "run").rows_files() == []
+    assert Recorded(tmp_path / "run").column("loss") == [1.0, 0.5]
+
+
+def test_a_rank_that_ends_before_others_leaves_the_run_unsealed(tmp_path):
+    """With ``strict`` too: nothing was lost, and the warning says what seals it later."""
+    run = barograph.init(dir=tmp_path / "run", seal=True, strict=True, **QUIET)
+    run.log({"loss": 0.5}, step=0)
+    write_process(RunDir(run.dir).process(1), this_process(attempt=0, t=time.time()))
+    with pytest.warns(BarographWarning, match=r"not sealed: .*rank 1 is running .*then `barograph seal "):
+        run.finish()
+    assert (len(RunDir(run.dir).rows_files()), RunDir(run.dir).sealed_files()) == (1, [])
+    assert run.ledger.failures == {}
 
 
 def test_without_pyarrow_a_run_finishes_unsealed(tmp_path, monkeypatch):

@@ -34,6 +34,8 @@ Figures go to RUN/figures/FAMILY-MOMENT-eNNN.png, NNN being the newest epoch; --
 DEFAULT_FAMILY: Final = "losses"
 BY_HAND: Final = "custom"
 MAX_LISTED: Final = 60
+OTHER_FORMATS: Final = frozenset({"bmp", "eps", "gif", "jpeg", "jpg", "pdf", "ps", "tif", "tiff"})
+"""What somebody who writes it means as a file, not as a directory."""
 
 
 def main(argv: Sequence[str], *, root: str | None) -> int:
@@ -163,6 +165,8 @@ def _places(reader: RunReader, args: argparse.Namespace, names: Sequence[str]) -
             if args.format not in (None, extension):
                 raise MisuseError(f"--out {args.out} and --format {args.format} contradict each other; leave one out")
             return {names[0]: out}
+        if extension in OTHER_FORMATS and not out.is_dir():
+            raise MisuseError(f"--out {args.out}: figures are {', '.join(FORMATS)}; name such a file, or a directory")
         folder = out
     moment, epoch = args.moment or BY_HAND, _last_epoch(reader)
     return {name: folder / build_filename(name, moment, epoch, args.format or "png") for name in names}

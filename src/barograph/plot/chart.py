@@ -6,7 +6,7 @@ This is the pure half: it is tested with numbers, and ``plot.draw`` makes a pict
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -83,12 +83,12 @@ def by_base(curves: Sequence[Curve]) -> list[Panel]:
     groups: dict[tuple[str, Axis], list[Curve]] = defaultdict(list)
     for curve in curves:
         groups[re.sub(r"\d+", "*", base_of(curve.name, curve.split)[0]), curve.axis].append(curve)
-    titles = [name for name, _ in groups]
+    num_axes = Counter(name for name, _ in groups)
     panels: list[Panel] = []
     for (name, axis), mine in groups.items():
         bases = {base_of(curve.name, curve.split)[0] for curve in mine}
         title = name if len(bases) > 1 else bases.pop()
-        panels += panels_of(title if titles.count(name) == 1 else f"{title} by {axis}", mine)
+        panels += panels_of(title if num_axes[name] == 1 else f"{title} by {axis}", mine)
     return panels
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 
 import msgspec
 
@@ -21,7 +22,6 @@ from barograph.plot.notice import warn
 from barograph.plot.settings import Settings, read_settings
 from barograph.read.metrics import MetricKey
 from barograph.read.run import RunReader
-
 
 Supported = Mapping[str, Any] | Iterable[Any]
 
@@ -83,20 +83,34 @@ def by_name(supported_families: Supported) -> dict[str, Any]:
         supported_families: a mapping of names to families; or names of families that installed distributions offer,
             families that have a ``name``, and modules, in any order.
 
+    Returns:
+        The families; in place of one that cannot be loaded, one that tells why when it is to draw.
+
     Raises:
         MisuseError: one of them is no family.
-        PluginNotFoundError: nobody offers one of the names; the message lists those that there are.
-        ModuleNotFoundError: a library that figures need is not installed.
     """
     if isinstance(supported_families, Mapping):
         return dict(supported_families)
-    given = [supported_families] if isinstance(supported_families, str) else list(supported_families)
-    return dict(_named(family) for family in sorted(given, key=str))
+    given = [supported_families] if isinstance(supported_families, str) else supported_families
+    return dict(_named(family) for family in (sorted(given, key=str) if isinstance(given, AbstractSet) else given))
+
+
+class _Absent:
+    """Stands for a family that cannot be loaded."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def handle(self, _moment: str, _payload: Mapping[str, Any], _cfg: Any = None) -> NoReturn:
+        raise self._error
 
 
 def _named(family: Any) -> tuple[str, Any]:
     if isinstance(family, str):
-        return family, plugins.load(GROUP, family)
+        try:
+            return family, plugins.load(GROUP, family)
+        except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything; it costs its own figure
+            return family, _Absent(error)
     name = getattr(family, "name", None) or getattr(family, "__name__", "").rpartition(".")[2]
     if not isinstance(name, str) or not name:
         raise MisuseError(f"{family!r} is no family of figures: it has no name; give a mapping of names to families")
@@ -203,7 +217,7 @@ def _draw(name: str, family: Any, moment: str, payload: Mapping[str, Any], cfg_l
 def _epoch(run: RunReader, payload: Mapping[str, Any]) -> int:
     """The moment's epoch; else the newest that ended before it; 0 when none did."""
     given = payload.get("epoch")
-    if hasattr(given, "__index__"):  # an integer, of numpy too
+    if isinstance(given, SupportsIndex):  # an integer, of numpy too
         return operator.index(given)
     until_t = scope_of(payload).until_t
     ended = [event.payload.get("epoch") for event in run.events("on_epoch_end") if event.t <= until_t]

@@ -114,12 +114,12 @@ def read_series(
     parts: dict[MetricKey, list[_Part]] = defaultdict(list)
     for stream in find_streams(directory, damage):
         header = stream.header
-        wanted = [name for name in header.columns[1:-1] if names is None or name in names]
+        metrics = enumerate(header.columns[1:-1], start=1)
+        wanted = {name: place for place, name in metrics if names is None or name in names}  # a column of each name
         if wanted and _is_wanted(header.split, header.rank, splits, ranks):
             numbers = read_numbers(stream, damage)
-            for name in wanted:
-                values = numbers[:, header.columns.index(name)]
-                part = _Part(attempt=header.attempt, steps=numbers[:, 0], values=values, t=numbers[:, -1])
+            for name, place in wanted.items():
+                part = _Part(attempt=header.attempt, steps=numbers[:, 0], values=numbers[:, place], t=numbers[:, -1])
                 parts[MetricKey(name, header.split, header.rank)].append(part)
     _add_overflow(directory, damage, parts, names=names, splits=splits, ranks=ranks)
     found = sorted(parts.items(), key=lambda item: (item[0].split, item[0].rank, item[0].name))

@@ -144,7 +144,9 @@ class _Frame:
     def fill(self) -> None:
         """Read every file."""
         with ThreadPoolExecutor(NUM_THREADS) as pool:
-            for source, (damage, num_rows) in zip(self._sources, pool.map(self._fill_one, self._sources), strict=True):
+            files = pool.map(self._fill_one, [source for source in self._sources if source.stream is not None])
+            for source in self._sources:  # a record alone is not worth a turn of another thread
+                damage, num_rows = self._fill_one(source) if source.stream is None else next(files)
                 self._readers[source.run].note(damage)
                 if num_rows < source.num_rows:
                     self._drop(np.arange(source.start + num_rows, source.start + source.num_rows))

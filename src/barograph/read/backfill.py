@@ -12,7 +12,7 @@ import msgspec
 from barograph.errors import MisuseError
 from barograph.facts.codec import plain
 from barograph.read.catalog import discover_runs
-from barograph.read.edits import filled_in, set_keys
+from barograph.read.edits import filled_in, refuse_unless_native, set_keys
 from barograph.read.run import RunReader
 
 
@@ -50,6 +50,7 @@ def plan_backfill(root: str | os.PathLike[str], defaults: Mapping[str, Any]) -> 
     except TypeError as error:
         raise MisuseError(str(error)) from None
     for path in discover_runs(root):
+        refuse_unless_native(path)
         reader = RunReader(path)
         _, missing = filled_in(reader.config, values)
         present = [key for key in values if key not in missing]

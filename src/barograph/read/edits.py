@@ -27,6 +27,8 @@ from barograph.read.identity import RunIdentity
 SCHEMA_VERSION: Final = 1
 UNDOABLE: Final = frozenset({"rename", "group", "tag", "note", "delete", "restore", "set"})
 LOCK_S: Final = 10.0
+ADOPTED: Final = "adopted.json"
+"""Stands beside the directory of runs that ``foreign.adopt`` keeps in the cache."""
 _HEAD: Final = ("schema_version", "id", "t", "who", "op")
 _RETRY_S: Final = 0.02
 
@@ -156,6 +158,19 @@ def _fill(node: dict[str, Any], key: str, parts: list[str], value: Any) -> bool:
     return True
 
 
+def refuse_unless_native(path: Path) -> None:
+    """Refuse to edit a run that is only a view of what another tool wrote: it goes when the cache is emptied.
+
+    Raises:
+        MisuseError: it is one.
+    """
+    if (path.parent.parent / ADOPTED).is_file():
+        raise MisuseError(
+            f"{path} is a view, in the cache, of what another tool wrote, and edits would be lost with the cache; make "
+            f"runs of it with `barograph import`, then edit those"
+        )
+
+
 def rename(path: Path, name: str) -> Edit:
     """Give a run another name; it is found by the old one, too.
 
@@ -205,11 +220,33 @@ def restore(path: Path) -> Edit:
     Raises:
         MisuseError: it is not deleted, or its files were removed.
     """
-    return append_edit(path, "restore", {}, check=lambda edits: _must_be_whole(edits, path))
+    return append_edit(path, "restore", {}, check=lambda edits: _must_be_restorable(edits, path))
+
+
+def check_deletable(path: Path) -> None:
+    """Raise what ``delete`` would, and do nothing.
+
+    Raises:
+        MisuseError: it is deleted already.
+    """
+    _must_be(read_edits(RunDir(path), []), path, deleted=False)
+
+
+def check_restorable(path: Path) -> None:
+    """Raise what ``restore`` would, and do nothing.
+
+    Raises:
+        MisuseError: it is not deleted, or its files were removed.
+    """
+    _must_be_restorable(read_edits(RunDir(path), []), path)
+
+
+def _must_be_restorable(edits: Sequence[Edit], path: Path) -> None:
+    _must_be(edits, path, deleted=True)
+    _must_be_whole(edits, path)
 
 
 def _must_be_whole(edits: Sequence[Edit], path: Path) -> None:
-    _must_be(edits, path, deleted=True)
     if any(edit.op == "retain" and edit.payload.get("what") == "remove" for edit in edits):
         raise MisuseError(f"the files of {path} were removed by `barograph retain`; restore them from a copy")
 
@@ -235,12 +272,15 @@ def undo(path: Path) -> Edit:
         The edit that was taken back.
 
     Raises:
-        MisuseError: there is none.
+        MisuseError: there is none, or it is a deletion and the files have been removed.
     """
     with _locked(path):
-        standing = [edit for edit in in_force(read_edits(RunDir(path), [])) if edit.op in UNDOABLE]
+        edits = read_edits(RunDir(path), [])
+        standing = [edit for edit in in_force(edits) if edit.op in UNDOABLE]
         if not standing:
             raise MisuseError(f"{path} has no edit to take back; `barograph note {path}` shows its edits")
+        if standing[-1].op == "delete":
+            _must_be_whole(edits, path)
         _append(path, Edit(id=_new_id(), op="undo", t=time.time(), who=editor(), payload={"edit": standing[-1].id}))
         return standing[-1]
 

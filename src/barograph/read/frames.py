@@ -21,12 +21,12 @@ import polars as pl
 
 from barograph.errors import RunNotFoundError
 from barograph.facts.codec import encode
+from barograph.facts.kinds import Event
 from barograph.facts.rundir import RunDir
 from barograph.read.arrays import as_float, is_exact
 from barograph.read.assemble import assemble
-from barograph.read.catalog import discover_runs
+from barograph.read.catalog import discover_runs, has_runs
 from barograph.read.follow import is_number, whole
-from barograph.read.foreign.adopt import native_root
 from barograph.read.last import last_values
 from barograph.read.run import RunReader
 from barograph.read.select import select_runs
@@ -170,6 +170,9 @@ class Runs:
     def events(self, moment: str | None = None) -> pl.DataFrame:
         """Events: ``run, seq, t, moment, attempt, rank`` and the ``payload`` as strict JSON.
 
+        Those of several ranks are merged by ``(t, rank, seq)`` for display, which says nothing about what happened
+        first; those of one rank keep their order, whatever its clock did.
+
         Args:
             moment: only those of this moment.
         """
@@ -184,7 +187,7 @@ class Runs:
                 encode(event.payload).decode("utf-8"),
             )
             for reader in self.readers
-            for event in reader.events(moment)
+            for event in merged(reader.events(moment))
         ]
         return pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row")
 
@@ -211,6 +214,17 @@ class Runs:
         return self.table.to_pandas(), epochs, self.order
 
 
+def merged(events: Iterable[Event]) -> list[Event]:
+    """The events of a run's ranks by time, each rank's in its own order."""
+    peaks: dict[int, float] = {}
+    keyed = []
+    for event in events:
+        rank = whole(event.payload.get("rank"))
+        peaks[rank] = max(peaks.get(rank, 0.0), as_float(event.t))
+        keyed.append(((peaks[rank], rank), event))
+    return [event for _, event in sorted(keyed, key=lambda pair: pair[0])] if len(peaks) > 1 else [e for _, e in keyed]
+
+
 def load_runs(runs: Paths, *, select: str | Mapping[str, Any] | None = None) -> Runs:
     """Load runs: unpack what it returns into ``runs_df, per_epoch, order``, or keep it and ask it for more.
 
@@ -225,7 +239,12 @@ def load_runs(runs: Paths, *, select: str | Mapping[str, Any] | None = None) -> 
         QueryError: the condition cannot be read.
     """
     if isinstance(runs, (str, os.PathLike)):
-        readers = [RunReader(path) for path in discover_runs(native_root(runs))]
+        root = Path(runs)
+        if root.exists() and not (root.is_dir() and has_runs(root)):
+            from barograph.read.foreign.adopt import native_root  # noqa: PLC0415 - importers; 90 ms few need
+
+            root = native_root(root)
+        readers = [RunReader(path) for path in discover_runs(root)]
     else:
         readers = [run if isinstance(run, RunReader) else _named(Path(run)) for run in runs]
     loaded = Runs(readers)

@@ -49,7 +49,7 @@ _READS_FILES: Final = re.compile(
 )
 _CHANGES: Final = frozenset(
     {"alter", "analyze", "attach", "call", "copy", "create", "delete", "detach", "drop", "execute", "export", "grant"}
-    | {"import", "insert", "install", "into", "load", "merge", "pragma", "prepare", "rename", "revoke", "truncate"}
+    | {"import", "insert", "install", "into", "load", "merge", "pragma", "prepare", "revoke", "truncate"}
     | {"unload", "update", "vacuum"}
 )
 _OPENINGS: Final = ("select", "with", "(")
@@ -97,8 +97,11 @@ def _checked(text: str) -> list[Token]:
     found = _READS_FILES.search(text)
     if found:
         raise QueryError(
-            f"{found.group()!r} would read a file, which a query may not; ask {', '.join(TABLES[:-1])} or {TABLES[-1]}"
+            f"{found.group()!r} would read a file, which a query may not; ask {', '.join(TABLES[:-1])} or {TABLES[-1]}."
+            f" If it is part of a text, write that in two: 'rea' || 'd_...'"
         )
+    if not _is_text(text):
+        raise QueryError(f"{text!r} holds what is no character; write the query in UTF-8")
     tokens = [(match.lastgroup or "", match.group()) for match in _TOKEN.finditer(text)]
     heard = [token for token in tokens if token[0] != "skip"]
     while heard and heard[-1] == ("other", ";"):
@@ -109,13 +112,23 @@ def _checked(text: str) -> list[Token]:
         raise QueryError(f"a query is one SELECT, or WITH and a SELECT; this one begins with {start!r}")
     if ("other", ";") in heard:
         raise QueryError("there is a ';' inside, and a query is one statement; ask for one thing at a time")
-    changes = [word for kind, word in heard if kind == "word" and word.lower() in _CHANGES]
+    before = [("", ""), *heard]
+    changes = [
+        word
+        for (_, previous), (kind, word) in zip(before, heard, strict=False)
+        if kind == "word" and word.lower() in _CHANGES and not previous.endswith(".")  # config.load is a column
+    ]
     if changes:
         raise QueryError(
             f"{changes[0].upper()} would change something, and a query only looks; "
             f'if a column is called so, write it in quotes: "{changes[0]}"'
         )
     return tokens
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be handed to the engine; bytes of a command line that are no UTF-8 arrive as surrogates."""
+    return not re.search(r"[\ud800-\udfff]", text)
 
 
 def _names(tokens: Sequence[Token], table: str) -> bool:
@@ -166,7 +179,7 @@ def _metrics(runs: Runs) -> pl.LazyFrame:
         columns: list[str] | None, predicate: pl.Expr | None, num_rows: int | None, _batch: int | None
     ) -> Iterator[pl.DataFrame]:
         named = set() if predicate is None else set(predicate.meta.root_names())
-        wanted = [name for name in METRIC_SCHEMA if columns is None or name in columns or name in named]
+        wanted = [name for name in METRIC_SCHEMA if columns is None or name in columns or name in named] or ["rank"]
         frames = (_metrics_of(reader, keys, wanted) for reader, keys in _curves(runs.readers, predicate))
         return _served(frames, columns, predicate, num_rows)
 
@@ -182,7 +195,9 @@ def _served(
         if num_rows is not None:
             num_rows -= first.height
         chosen = first if predicate is None else first.filter(predicate)
-        yield chosen if columns is None else chosen.select(columns)
+        if columns:
+            chosen = chosen.select(columns)
+        yield pl.DataFrame(height=chosen.height) if columns == [] else chosen  # a cross join may ask for rows alone
         if num_rows == 0:
             return
 

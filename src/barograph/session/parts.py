@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import msgspec
 
-from barograph.errors import MisuseError
+from barograph.errors import BarographWarning, MisuseError, RunBusyError
 from barograph.facts.rundir import RunDir, check_name
 from barograph.mirror.scalars_csv import ScalarsCsv
 from barograph.mirror.train_log import MetricLines
@@ -103,7 +104,7 @@ def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, repla
         with attempt.guard.boundary("figures", misuse=True):
             _attach_figures(run, parts.figures, consumers)
     if parts.seal:
-        run.after_close.append(lambda: seal_run(attempt.directory))
+        run.after_close.append(lambda: None if run.is_fork else seal_run(attempt.directory))
     for mirror in parts.mirrors:
         with attempt.guard.boundary(f"mirror {mirror}", misuse=True):
             consumers[f"mirror {mirror}"] = mirror(run.dir, run.config)
@@ -207,7 +208,7 @@ def _attach_figures(run: Run, figures: bool | Mapping[str, Any], consumers: dict
 
 
 def seal_run(directory: RunDir) -> None:
-    """Turn the rows of a run that has ended into Parquet.
+    """Turn the rows of a run that has ended into Parquet; where other ranks go on, say so and leave them.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -219,6 +220,8 @@ def seal_run(directory: RunDir) -> None:
         seal(RunReader(directory.path))
     except ModuleNotFoundError as error:
         raise explain_missing(error) or error from error
+    except RunBusyError as error:
+        warnings.warn(f"not sealed: {error}, then `barograph seal {directory.path}`", BarographWarning, stacklevel=2)
 
 
 def link_model(directory: RunDir) -> None:

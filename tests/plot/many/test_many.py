@@ -13,6 +13,8 @@ from barograph.plot.many import curves, scatter
 from barograph.plot.many.curves import draw_curves, select_curve
 from barograph.plot.many.grids import draw_grid
 from barograph.plot.many.scatter import Dot, draw_scatter
+from barograph.plot.many.strips import Strip, draw_strips
+from barograph.plot.many.strips import as_columns as strips_as_columns
 from barograph.plot.many.style import MARKS, PALETTE, short
 
 
@@ -95,7 +97,7 @@ def test_curves_are_drawn_in_the_colour_of_their_group():
     (axes,) = figure.axes
     markers = [line.get_marker() for line in axes.lines if line.get_linestyle() == "None"]
     assert markers == [MARKS["nan"]]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
 def test_values_over_decades_get_a_logarithmic_axis():
@@ -136,3 +138,20 @@ def test_labels_are_no_formulas():
     """A dollar sign of a name stays one."""
     assert short("a$b$") == r"a\$b\$"
     pixels(draw_curves([selected([1, 2], group="$x$"), selected([1], group="y")], x_label="x", y_label="$\\frac$"))
+
+
+def test_strips_show_each_run_its_group_s_mean_and_where_it_is():
+    """One dot per finite value, a mark on the edge for one that is not; the interval is a line from end to end."""
+    strips = [
+        Strip(group="a", runs=["r0", "r1"], values=[1.0, 3.0], mean=2.0, low=1.5, high=2.5),
+        Strip(group="b", runs=["r2"], values=[math.nan]),
+    ]
+    (axes,) = draw_strips(strips, x_label="loss").axes
+    assert [dots.get_offsets()[:, 0].tolist() for dots in axes.collections] == [[1.0, 3.0], []]
+    lines = {tuple(line.get_xdata()) for line in axes.lines}
+    assert {(2.0,), (1.5, 2.5), (1.0,)} <= lines
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    table = strips_as_columns(strips, y_name="loss")
+    assert table["what"] == ["run", "run", "mean", "low", "high", "run"]
+    assert table["loss"][:5] == [1.0, 3.0, 2.0, 1.5, 2.5]
+    assert math.isnan(table["loss"][5])

@@ -40,6 +40,31 @@ def runs(tmp_path):
     return made
 
 
+def test_a_metric_that_is_called_like_a_column_is_told_apart(tmp_path):
+    """``run`` beside ``metric.run``: two columns, each with its own numbers."""
+    run = Maker(tmp_path / "run")
+    run.log([(0, {"run": 1.0, "metric.run": 2.0})])
+    run.end()
+    pack([run.path], tmp_path / "parts")
+    frame = pl.read_parquet(read_parts(tmp_path / "parts"))
+    assert frame.select("metric.run", "metric.metric.run").rows() == [(1.0, 2.0)]
+
+
+def test_runs_that_have_no_metric_in_common_go_to_parts_of_their_own(tmp_path, monkeypatch):
+    """A part does not get a column for every name of every run; nothing is lost, and packing again writes nothing."""
+    monkeypatch.setattr(packing, "MAX_COLUMNS", 5)
+    runs = [Maker(tmp_path / "runs" / str(number)) for number in range(5)]
+    for number, run in enumerate(runs):
+        run.log([(step, {f"m{number}/{place}": 0.5 for place in range(2)}) for step in range(3)])
+        run.end()
+    done = pack(paths(runs), tmp_path / "parts")
+    parts = read_parts(tmp_path / "parts")
+    assert (done.num_runs, done.num_parts) == (5, 3)
+    assert max(len(pq.read_schema(part)) for part in parts) == 7 + 4
+    assert sum(pq.read_metadata(part).num_rows for part in parts) == 15
+    assert pack(paths(runs), tmp_path / "parts").num_written == 0
+
+
 def paths(runs):
     """Their directories."""
     return [run.path for run in runs]

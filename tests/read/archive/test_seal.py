@@ -22,8 +22,10 @@ from barograph.facts.rundir import RunDir
 from barograph.facts.state import this_process, write_process
 from barograph.read.archive.lock import alone
 from barograph.read.archive.seal import seal, unseal
+from barograph.read.arrays import read_numbers
 from barograph.read.columns import find_streams, iterate_blocks, last_rows
 from barograph.read.follow import Follower, Rows
+from barograph.read.frames import load_runs
 from barograph.read.run import RunReader
 from barograph.read.sealed import read_sealed
 from barograph.read.verify import verify
@@ -135,6 +137,31 @@ def test_a_stream_that_is_sealed_between_listing_and_reading_is_read(made, monke
         assert sum(map(len, iterate_blocks(stream, damage))) == 40
         assert last_rows(stream, 1) == [(9.0, 0.5, 1.5, 1009.0)]
         assert (damage, follower.damage) == ([], [])
+
+
+def test_a_stream_that_is_unsealed_between_listing_and_reading_is_read(made):
+    """By each way of reading; the other way round is true of rows files, of their number of rows too."""
+    made.stream(0, [(n, n / 3, 0.5, 1000.0 + n) for n in range(50)])
+    made.end()
+    for change in (seal, unseal):
+        (stream,) = find_streams(made.directory, [])
+        change(made.reader)
+        damage = []
+        assert stream.num_rows() == 50
+        assert read_numbers(stream, damage).shape == (50, 4)
+        assert sum(map(len, iterate_blocks(stream, damage))) == 200
+        assert [row[0] for row in last_rows(stream, 2)] == [48.0, 49.0]
+        assert damage == []
+
+
+def test_the_newest_value_of_a_sealed_stream_is_found_before_zero_bytes(made):
+    """Rows of zeros that a power cut left are sealed too; they hold no fact."""
+    path = made.stream(0, [(n, n / 3, 0.5, 1000.0 + n) for n in range(5)])
+    with path.open("ab") as file:
+        file.write(bytes(32 * 20))
+    made.end()
+    seal(made.reader)
+    assert load_runs([made.path]).last_values()["step"].to_list() == [4.0, 4.0]
 
 
 def test_a_living_run_is_not_sealed(made):
@@ -300,18 +327,23 @@ def test_many_that_seal_and_unseal_at_once_lose_nothing(made):
         from barograph.read.run import RunReader
         os.fsync = lambda descriptor: None  # a slow disk would leave the others no turn
         reader, done = RunReader(Path(sys.argv[1])), 0
-        end_s = time.monotonic() + 2.0
-        while time.monotonic() < end_s:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        start_s = time.monotonic()
+        while time.monotonic() < start_s + (2.0 if done else 8.0):
             try:
                 done += len((seal, unseal)[int(sys.argv[2])](reader))
             except RunBusyError:
-                time.sleep(0.005)
+                pass
+            time.sleep(0.005)  # gives the others a turn
         print(done)
     """
-    children = [
-        subprocess.Popen([sys.executable, "-c", script, made.path, str(n % 2)], stdout=subprocess.PIPE, text=True)
-        for n in range(4)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    children = [subprocess.Popen([sys.executable, "-c", script, made.path, str(n % 2)], **pipes) for n in range(4)]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 4  # they begin together, however loaded
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
     done = [int(child.communicate(timeout=60)[0]) for child in children]
     assert [child.returncode for child in children] == [0] * 4
     assert min(sum(done[0::2]), sum(done[1::2])) > 0

@@ -39,6 +39,10 @@ INDEX: Final = "parts.json"
 LOCK: Final = ".pack.lock"
 PART_BYTES: Final = 128 << 20
 GROUP_ROWS: Final = 1 << 18
+GROUP_BYTES: Final = 1 << 28
+"""Of the numbers in memory before they are written: of very many metrics a group has fewer rows."""
+MAX_COLUMNS: Final = 2048
+"""Runs with other metrics go to another part: every run has, if only empty, each column of its part."""
 SMALL: Final = 2
 """A part of less than this share (one half) of a whole one is written again with new runs."""
 _RATIO: Final = 0.6  # of the size of rows, measured: what decides is only where the next part begins
@@ -253,12 +257,15 @@ def _is_kept(part: Part, same: set[str], directory: Path) -> bool:
 def _grouped(candidates: list[_Candidate], part_bytes: int) -> Iterator[list[_Candidate]]:
     """Runs of one part each; those with the same metrics stand together, so that few columns are empty."""
     waiting: list[_Candidate] = []
+    size, metrics = 0, set[str]()
     for candidate in sorted(candidates, key=lambda it: it.metrics):
-        size = sum(it.size_bytes for it in waiting)
-        if waiting and (size + candidate.size_bytes) * _RATIO > part_bytes:
+        is_full = (size + candidate.size_bytes) * _RATIO > part_bytes
+        if waiting and (is_full or len(metrics.union(candidate.metrics)) > MAX_COLUMNS):
             yield waiting
-            waiting = []
+            waiting, size, metrics = [], 0, set()
         waiting.append(candidate)
+        size += candidate.size_bytes
+        metrics.update(candidate.metrics)
     if waiting:
         yield waiting
 
@@ -312,6 +319,7 @@ class _Buffer:
         self._schema = _schema(metrics)
         self._tables: list[pa.Table] = []
         self._num_rows = 0
+        self._group_rows = min(GROUP_ROWS, GROUP_BYTES // (8 * len(self._schema)))
 
     def add_run(self, candidate: _Candidate) -> Packed:
         """Add all records of a run."""
@@ -341,7 +349,7 @@ class _Buffer:
             arrays.append(pa.nulls(num_rows, pa.float64()) if found is None else pa.array(np.ascontiguousarray(found)))
         self._tables.append(pa.table(arrays, schema=self._schema))
         self._num_rows += num_rows
-        if self._num_rows >= GROUP_ROWS:
+        if self._num_rows >= self._group_rows:
             self.flush()
         return num_rows
 

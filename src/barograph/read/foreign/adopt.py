@@ -16,12 +16,13 @@ from pathlib import Path
 
 import msgspec
 
+from barograph import plugins
 from barograph.errors import BarographWarning, FormatError, MisuseError, RunNotFoundError
 from barograph.facts.codec import decode, encode
 from barograph.facts.descriptor import replace_file
 from barograph.read.catalog import has_runs
 from barograph.read.foreign.convert import import_run, imported_runs
-from barograph.read.foreign.protocol import find_foreign, importers
+from barograph.read.foreign.protocol import find_foreign, importers, read_source
 from barograph.read.index.store import default_cache
 
 MANIFEST = "adopted.json"
@@ -122,8 +123,14 @@ def _renew(source: Path, root: Path) -> list[Skipped]:
     skipped, seen = [], set()
     for name, place in found:
         try:
-            for foreign in by_name[name].read(place):
-                seen.add(import_run(foreign, root, known=known_runs, durable=False).run_id)
+            for foreign in read_source(by_name[name], place):
+                made = import_run(foreign, root, known=known_runs, durable=False, may_shrink=True)
+                seen.add(made.run_id)
+        except ModuleNotFoundError as error:
+            missing = plugins.explain_missing(error)
+            if missing is None:
+                raise
+            skipped.append(Skipped(source=str(place), tool=name, reason=str(missing)))
         except (FormatError, OSError) as error:
             skipped.append(Skipped(source=str(place), tool=name, reason=str(error)))
     for run_id, path in known_runs.items():

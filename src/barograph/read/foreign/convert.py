@@ -27,8 +27,16 @@ from barograph.facts.rundir import MAX_NAME_BYTES, RunDir, create_run_dir, make_
 from barograph.read.catalog import discover_runs
 from barograph.read.edits import delete
 from barograph.read.foreign.fidelity import Fidelity
-from barograph.read.foreign.native import MetricsWriter, Span, keep_files, write_config, write_end, write_events
-from barograph.read.foreign.protocol import ForeignRun
+from barograph.read.foreign.native import (
+    MetricsWriter,
+    Span,
+    keep_files,
+    write_config,
+    write_end,
+    write_events,
+)
+from barograph.read.foreign.protocol import ForeignRun, whereabouts
+from barograph.read.foreign.values import in_seconds
 
 Outcome = Literal["new", "replaced", "unchanged", "older"]
 
@@ -80,6 +88,7 @@ def import_run(
     known: dict[str, Path] | None = None,
     copy_files: bool = False,
     durable: bool = True,
+    may_shrink: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Imported:
     """Make a native run of a foreign one.
@@ -91,6 +100,8 @@ def import_run(
             for, when not given.
         copy_files: store copies of the run's files; else their paths are noted.
         durable: ask the operating system to put the files on the device before the run appears.
+        may_shrink: replace a run that was made of more numbers, too; else it is left alone, for the source may be an
+            older copy.
         clock: unix seconds, for the note when it was imported.
 
     Raises:
@@ -107,7 +118,7 @@ def import_run(
         built = _build(foreign, RunDir(building), run_id=run_id, copy_files=copy_files, clock=clock)
         if durable:
             _sync(building)
-        path, outcome = _place(building, built, root, known.get(run_id))
+        path, outcome = _place(building, built, root, known.get(run_id), may_shrink=may_shrink)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     if foreign.is_deleted and outcome == "new":
@@ -141,7 +152,7 @@ def native_id(foreign: ForeignRun) -> str:
     Twelve characters, 60 bits, of a hash of the tool, its identifier and the key; of the source's path when the tool
     gave it none.
     """
-    where = foreign.run_id or str(foreign.source.absolute())
+    where = foreign.run_id or os.path.realpath(foreign.source)
     digest = hashlib.sha256(f"{foreign.tool}\0{where}\0{foreign.key}".encode("utf-8", "surrogatepass")).digest()
     number = int.from_bytes(digest, "big")
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in range(_ID_CHARACTERS))
@@ -161,7 +172,7 @@ def _build(
 ) -> _Built:
     directory.ensure_facts()
     own = Fidelity()
-    fallback_t = foreign.created_t or _changed_t(foreign.source) or clock()
+    fallback_t = in_seconds(foreign.created_t) or _changed_t(foreign.source) or clock()
     writer = MetricsWriter(directory, run_id=run_id, fallback_t=fallback_t, fidelity=own)
     try:
         for block in foreign.metrics:
@@ -170,7 +181,7 @@ def _build(
         writer.close()
     span = _span(foreign, writer, run_id, fallback_t)
     files = keep_files(directory, foreign, own, copy=copy_files)
-    write_config(directory, foreign)
+    write_config(directory, foreign, own)
     if foreign.console:
         directory.console_log.write_text(foreign.console, encoding="utf-8", errors="backslashreplace", newline="")
     write_events(directory, foreign, own, span=span, files=files)
@@ -189,16 +200,16 @@ def _build(
 
 def _span(foreign: ForeignRun, writer: MetricsWriter, run_id: str, fallback_t: float) -> Span:
     begun = [t for t in writer.first_t.values() if math.isfinite(t)]
-    start_t = foreign.created_t or min(begun, default=fallback_t)
-    told = [t for t, _, _ in foreign.events if math.isfinite(t)]
-    end_t = foreign.ended_t or max(writer.last_t or start_t, start_t, *told)
+    start_t = in_seconds(foreign.created_t) or min(begun, default=fallback_t)
+    told = [t for each, _, _ in foreign.events if (t := in_seconds(each)) is not None]
+    end_t = in_seconds(foreign.ended_t) or max(writer.last_t or start_t, start_t, *told)
     return Span(run_id=run_id, start_t=start_t, end_t=end_t, attempts=writer.first_t)
 
 
 def _write_identity(directory: RunDir, foreign: ForeignRun, built: _Built, *, run_id: str, imported_t: float) -> None:
     origin = {
         "tool": foreign.tool,
-        "source": str(foreign.source.absolute()),
+        "source": str(whereabouts(foreign.source)),
         "key": foreign.key,
         "run_id": foreign.run_id,
         "status": foreign.status,
@@ -221,7 +232,7 @@ def _write_identity(directory: RunDir, foreign: ForeignRun, built: _Built, *, ru
     replace_file(directory.identity, encode(plain(record)) + b"\n")
 
 
-def _place(building: Path, built: _Built, root: Path, old: Path | None) -> tuple[Path, Outcome]:
+def _place(building: Path, built: _Built, root: Path, old: Path | None, *, may_shrink: bool) -> tuple[Path, Outcome]:
     """Put a run where it belongs."""
     origin = None if old is None else _origin(old)
     if old is None or origin is None:
@@ -230,7 +241,7 @@ def _place(building: Path, built: _Built, root: Path, old: Path | None) -> tuple
         return path, "new"
     if origin["sha256"] == built.sha256:
         return old, "unchanged"
-    if built.fidelity.kept.get("numbers", 0) < _num_numbers(old):
+    if not may_shrink and built.fidelity.kept.get("numbers", 0) < _num_numbers(old):
         return old, "older"
     for file in old.iterdir():  # edits, notes of reports: what people and other verbs left beside the facts
         if file.is_file() and not (building / file.name).exists():

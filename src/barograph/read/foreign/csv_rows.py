@@ -16,6 +16,8 @@ import msgspec
 from barograph.facts.log import Damage
 
 HEAD_BYTES: Final = 1 << 16
+_MAX_DIGITS: Final = 309
+"""As many as the greatest float64 has; what is longer is infinite, as in every reader of floats."""
 _INTEGER: Final = re.compile(r"[+-]?\d+")
 
 
@@ -42,6 +44,8 @@ class CsvRow(msgspec.Struct, frozen=True, kw_only=True):
 def csv_columns(path: Path) -> list[str]:
     """The names in a file's first line; empty when there is none; never raises."""
     try:
+        if not path.is_file():  # to open a pipe would wait for a writer
+            return []
         with path.open("rb") as file:
             head, newline, _ = file.read(HEAD_BYTES).partition(b"\n")
         return next(csv.reader([head.decode("utf-8", "replace").rstrip("\r")]), []) if newline else []
@@ -70,7 +74,7 @@ def csv_rows(path: Path, damage: list[Damage]) -> Iterator[CsvRow]:
                 damage.append(Damage(path=str(path), offset=start, size_bytes=size, reason=str(error)))
                 continue
             if head is None:
-                head = cells
+                head = _distinct(cells)
             elif cells:
                 named = dict(zip(head, cells, strict=False))
                 row = CsvRow(cells=named, path=path, offset=start, size_bytes=lines.offset - start)
@@ -78,6 +82,17 @@ def csv_rows(path: Path, damage: list[Damage]) -> Iterator[CsvRow]:
                     yield row
                 else:
                     damage.append(row.damage(f"a row of {len(cells)} cells below a first line of {len(head)}"))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names of columns, of which two may be called alike."""
+    found: list[str] = []
+    for name in names:
+        free = name
+        while free in found or (free != name and free in names):
+            free += "_"
+        found.append(free)
+    return found
 
 
 class _Lines:
@@ -109,9 +124,9 @@ def number_of(cell: str) -> float | None:
     >>> [number_of(cell) for cell in ("3", "0.5", "nan", "1e-3", "tensor(1)")]
     [3, 0.5, nan, 0.001, None]
     """
-    if _INTEGER.fullmatch(cell):
-        return int(cell)
     try:
+        if len(cell) <= _MAX_DIGITS and _INTEGER.fullmatch(cell):
+            return int(cell)
         return float(cell)
     except ValueError:
         return None

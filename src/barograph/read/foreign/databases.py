@@ -2,7 +2,8 @@
 
 A database in write-ahead mode (https://sqlite.org/wal.html) has its newest facts in a ``-wal`` file, and whoever
 opens it, if only to read, makes files beside it. So it is read from a copy, taken at a moment when nothing was moved
-from the log to the database; one with a rollback journal is read where it lies, under SQLite's own locks.
+from the log to the database; one with a rollback journal is read where it lies, under SQLite's own locks, unless a
+writer was killed in the middle of a transaction: then the journal is played back in a copy.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ TIMEOUT_S: Final = 30.0
 PROBE_BYTES: Final = 1 << 20
 _WAL_VERSION: Final = 2
 _VERSION_BYTE: Final = 18
+_LOG: Final = "-wal"
+_JOURNAL: Final = "-journal"
 _MAX_COPIES: Final = 100
 _PAUSE_S: Final = 0.02
 
@@ -38,7 +41,7 @@ def has_tables(path: Path, *names: str) -> bool:
     """
     if not is_database(path):
         return False
-    probe = b"".join(_begin(part, PROBE_BYTES) for part in (path, _log_of(path)))
+    probe = b"".join(_begin(part, PROBE_BYTES) for part in (path, _beside(path, _LOG)))
     tables = (re.compile(rb'CREATE TABLE "?' + re.escape(name.encode()) + rb'"?[\s(]') for name in names)
     return all(table.search(probe) for table in tables)
 
@@ -50,6 +53,8 @@ def is_database(path: Path) -> bool:
 
 def _begin(path: Path, num_bytes: int) -> bytes:
     try:
+        if not path.is_file():  # to open a pipe would wait for a writer
+            return b""
         with path.open("rb") as file:
             return file.read(num_bytes)
     except OSError:
@@ -68,8 +73,9 @@ def database_uri(path: Path, *, sleep: Callable[[float], None] = time.sleep) -> 
         FormatError: it was changed all the time.
         OSError: the file cannot be read.
     """
-    if not _is_write_ahead(path):
-        yield f"file:{quote(str(path.absolute()))}?mode=ro"
+    in_place = f"file:{quote(str(path.absolute()))}?mode=ro"
+    if not _is_write_ahead(path) and not _needs_rollback(in_place, path):
+        yield in_place
         return
     with tempfile.TemporaryDirectory(prefix="barograph-") as folder:
         copy = Path(folder) / "copy.db"
@@ -87,22 +93,40 @@ def _is_write_ahead(path: Path) -> bool:
     return len(header) > _VERSION_BYTE and header[_VERSION_BYTE] == _WAL_VERSION
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def _needs_rollback(uri: str, path: Path) -> bool:
+    """Whether a writer is gone whose transaction somebody must take back, which needs leave to write."""
+    if not _beside(path, _JOURNAL).is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT_S)) as database:
+        try:
+            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            return error.sqlite_errorname.startswith("SQLITE_READONLY")
+        except sqlite3.DatabaseError:
+            return False  # whoever opens it says so
+    return False
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}{suffix}")
 
 
 def _copied(path: Path, copy: Path) -> bool:
-    """Copy the database, then its log; whether the two belong together.
+    """Copy the database, then its log or journal; whether they belong together.
 
     The log may grow meanwhile, whole transactions are told by its checksums; but it must be the same log, and the
     database must not have changed.
     """
-    log, log_copy = _log_of(path), _log_of(copy)
+    log, log_copy = _beside(path, _LOG), _beside(copy, _LOG)
+    journal, journal_copy = _beside(path, _JOURNAL), _beside(copy, _JOURNAL)
     before = _stamp(path), _head(log)
     log_copy.unlink(missing_ok=True)
     shutil.copyfile(path, copy)
+    journal_copy.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(log, log_copy)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(journal, journal_copy)
     return before == (_stamp(path), _head(log)) and (before[1] == b"") == (not log_copy.exists())
 
 

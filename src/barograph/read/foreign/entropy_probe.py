@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ import msgspec
 from barograph.errors import FormatError
 from barograph.facts.codec import decode
 from barograph.read.columns import unreadable
-from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText
-from barograph.read.foreign.records import Gathered, count_truths, sort_record
+from barograph.read.foreign.documents import load_yaml
+from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText, whereabouts
+from barograph.read.foreign.records import Gathered, count_changes, sort_record
+from barograph.read.foreign.values import in_seconds
 
 DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 FILE: Final = re.compile(
@@ -31,6 +34,8 @@ CONFIG: Final = "_config.yaml"
 CORE: Final = "core_results"
 HEADER: Final = frozenset({"name", "checkpoint", "run_id", "level", "t", "time", "log_sequences", "sizes", "written_t"})
 SMALL: Final = frozenset({CORE, "timings", "phase_timings", "timing", "batch_sizes"})
+MAX_BYTES: Final = 256 << 20
+"""Of a detail file that stands in for its summary; the largest level of detail is some 10 MB."""
 _STEP: Final = (re.compile(r"step[_-]?(\d+)"), re.compile(r"(\d+)"))
 
 
@@ -91,7 +96,7 @@ def _document_path(analysis: Analysis) -> Path | None:
 
 
 def _run(path: Path, name: str, found: list[Analysis]) -> ForeignRun:
-    day = path.absolute().name
+    day = whereabouts(path).name
     run = ForeignRun(tool=EntropyProbeImporter.name, source=path, key=name, name=f"{name}-{day}", group=name)
     gathered = Gathered(run.fidelity)
     for place, analysis in enumerate(found):
@@ -117,7 +122,8 @@ def _add(run: ForeignRun, gathered: Gathered, analysis: Analysis, place: int, da
         run.fidelity.damage.append(unreadable(path, error))
         return
     t, step = _time(run, document, analysis, day), _step(run, analysis, place)
-    run.created_t = t if run.created_t is None else min(t, run.created_t)
+    if in_seconds(t) is not None:
+        run.created_t = t if run.created_t is None else min(t, run.created_t)
     if path.name.endswith(SUMMARY):
         document = {key: value for key, value in document.items() if key not in HEADER}
     else:
@@ -128,14 +134,18 @@ def _add(run: ForeignRun, gathered: Gathered, analysis: Analysis, place: int, da
     gathered.add(found.numbers, step=step, t=t)
     run.texts += [ForeignText(name=name, text=text, step=step, t=t) for name, text in found.texts.items()]
     run.fidelity.keep("analyses")
-    count_truths(run.fidelity, found.num_truths)
+    count_changes(run.fidelity, found)
     for value in found.others.values():
         what = "missing values" if value is None else "lists"
         run.fidelity.lose(what, "a metric is one number; the file stays where it is")
 
 
 def _bytes(path: Path) -> bytes:
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise FormatError(f"{path} unfolds to more than {MAX_BYTES} bytes; read it with `zcat`")
+    return content
 
 
 def _step(run: ForeignRun, analysis: Analysis, place: int) -> float:
@@ -153,22 +163,22 @@ def _time(run: ForeignRun, document: dict[str, Any], analysis: Analysis, day: st
     if isinstance(told, (int, float)) and not isinstance(told, bool):
         return told
     run.fidelity.change("times", "from the file's name, which names no time zone: taken as this machine's")
-    when = dt.datetime.fromisoformat(f"{day}T{analysis.time.replace('-', ':')}")
-    return when.timestamp()
+    try:
+        return dt.datetime.fromisoformat(f"{day}T{analysis.time.replace('-', ':')}").timestamp()
+    except ValueError:
+        return math.nan  # a name like a time that is none
 
 
 def _configs(run: ForeignRun, found: list[Analysis]) -> dict[str, Any]:
     """The configuration of the first analysis; others that differ from it are counted."""
-    import yaml  # noqa: PLC0415 - 15 ms that looking for sources need not pay
-
     configs: list[dict[str, Any]] = []
     for analysis in found:
         path = analysis.files.get(CONFIG)
         if path is None:
             continue
         try:
-            config = yaml.safe_load(path.read_bytes())
-        except (yaml.YAMLError, ValueError, OSError) as error:
+            config = load_yaml(path)
+        except (FormatError, OSError) as error:
             run.fidelity.damage.append(unreadable(path, error))
             continue
         configs.append(config if isinstance(config, dict) else {})

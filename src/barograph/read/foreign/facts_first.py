@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from barograph.facts.rundir import RunDir
 from barograph.read.foreign.csv_rows import csv_columns, csv_rows, number_of
-from barograph.read.foreign.protocol import ForeignFile, ForeignRun
+from barograph.read.foreign.protocol import ForeignFile, ForeignRun, whereabouts
 from barograph.read.identity import directory_name, directory_time, read_config
 
 EPOCH: Final = "epoch"
@@ -39,6 +39,7 @@ class FactsFirstImporter:
         Raises:
             OSError: the table cannot be read.
         """
+        path = whereabouts(path)
         directory = RunDir(path)
         created = directory_time(path)
         run = ForeignRun(tool=self.name, source=path, key="", name=directory_name(path), created_t=created)

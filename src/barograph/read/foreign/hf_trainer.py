@@ -8,6 +8,7 @@ as bare ``NaN`` and ``Infinity``. The file holds no times.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,10 @@ import msgspec
 from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.read.columns import unreadable
-from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignStatus, ForeignText
-from barograph.read.foreign.records import Gathered, count_truths, sort_record
+from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignStatus, ForeignText, whereabouts
+from barograph.read.foreign.records import Gathered, count_changes, sort_record
 
+EVENTS: Final = "runs"
 STATE: Final = "trainer_state.json"
 CHECKPOINT: Final = re.compile(r"checkpoint-(?P<step>\d+)")
 CONFIG_KEYS: Final = (
@@ -66,8 +68,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def global_step(self) -> float:
         """How far training had come."""
-        step = self.content.get("global_step")
-        return step if isinstance(step, (int, float)) else 0
+        return _number(self.content.get("global_step"))
 
 
 class HfTrainerImporter:
@@ -78,6 +79,15 @@ class HfTrainerImporter:
     def recognises(self, path: Path) -> bool:
         """Whether a directory has a trainer's state, its own or its checkpoints'; a checkpoint belongs to its run."""
         return not CHECKPOINT.fullmatch(path.name) and bool(state_files(path))
+
+    def owns(self, path: Path) -> list[Path]:
+        """The checkpoints; and the event files of the same numbers, unless they may go on after the newest state."""
+        files = state_files(path)
+        checkpoints = [file.parent for file in files if file.parent != path]
+        folders = _event_folders(path)
+        states = [_read_state(file, []) for file in files[-2:]] if folders else []
+        is_whole = any(_status(state)[0] == "finished" for state in states if state is not None)
+        return [*checkpoints, *folders] if is_whole else checkpoints
 
     def read(self, path: Path) -> Iterator[ForeignRun]:
         """The directory's run.
@@ -94,6 +104,9 @@ class HfTrainerImporter:
         run = _run(path, newest, states)
         run.fidelity.damage += damage
         _add_history(run, newest, states)
+        for folder in _event_folders(path):
+            end = "to the end" if run.status == "finished" else "and maybe later ones"
+            run.fidelity.note(f"{folder} holds the same numbers {end}, with their times, as event files")
         run.files = [
             ForeignFile(name=str(file.relative_to(path)), path=file, size_bytes=file.stat().st_size)
             for file in sorted(path.rglob("*"))
@@ -115,6 +128,11 @@ def state_files(path: Path) -> list[Path]:
     return [file for file in (*(entry / STATE for entry in ordered), path / STATE) if file.is_file()]
 
 
+def _event_folders(path: Path) -> list[Path]:
+    """``runs/DATE_HOST`` directories of the Trainer's TensorBoard logger."""
+    return sorted({file.parent for file in (path / EVENTS).glob("*/*tfevents*")})
+
+
 def _read_state(path: Path, damage: list[Damage]) -> State | None:
     try:
         content = json.loads(path.read_bytes())  # the standard library's reader knows bare NaN and Infinity
@@ -130,7 +148,7 @@ def _read_state(path: Path, damage: list[Damage]) -> State | None:
 
 def _run(path: Path, newest: State, states: list[State]) -> ForeignRun:
     content = newest.content
-    directory = path.absolute()
+    directory = whereabouts(path)
     run = ForeignRun(tool=HfTrainerImporter.name, source=path, key="", name=directory.name)
     run.config = {key: content[key] for key in CONFIG_KEYS if content.get(key) is not None}
     run.config |= _model_config([newest, *reversed(states)], run.fidelity.damage)
@@ -150,7 +168,7 @@ def _model_config(states: list[State], damage: list[Damage]) -> dict[str, Any]:
             return {"model": json.loads(path.read_bytes())}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             damage.append(unreadable(path, error))
     return {}
 
@@ -159,8 +177,8 @@ def _status(state: State) -> tuple[ForeignStatus, str | None]:
     """Training that came to its end says so with a record of its run time."""
     if any(entry.keys() >= END_KEYS for entry in state.history[-3:]):
         return "finished", None
-    planned = state.content.get("max_steps")
-    if planned and state.global_step >= planned:
+    planned = _number(state.content.get("max_steps"))
+    if planned > 0 and state.global_step >= planned:
         return "finished", f"all {planned} steps were made"
     return "unknown", f"the newest state is of step {state.global_step} of {planned}"
 
@@ -183,6 +201,11 @@ def _add_history(run: ForeignRun, newest: State, states: list[State]) -> None:
     run.fidelity.keep("texts", len(run.texts))
 
 
+def _number(value: Any) -> float:
+    """A count as the file has it; 0 for what is none."""
+    return value if isinstance(value, (int, float)) and not math.isnan(value) else 0
+
+
 def _identity(entry: dict[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True)
 
@@ -199,7 +222,7 @@ def _add_entry(run: ForeignRun, gathered: Gathered, entry: dict[str, Any], *, at
     if split == END_SPLIT:
         run.summary |= found.numbers
     run.texts += [ForeignText(name=name, text=text, step=step) for name, text in found.texts.items()]
-    count_truths(run.fidelity, found.num_truths)
+    count_changes(run.fidelity, found)
     for value in found.others.values():
         run.fidelity.lose("missing values" if value is None else "lists", "a metric is one number")
 

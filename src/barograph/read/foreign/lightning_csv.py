@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.read.columns import unreadable
 from barograph.read.foreign.csv_rows import csv_columns, csv_rows, number_of
-from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText
+from barograph.read.foreign.documents import load_yaml
+from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText, whereabouts
 from barograph.read.foreign.records import Gathered, count_truths
 
 METRICS: Final = "metrics.csv"
@@ -40,7 +42,7 @@ class LightningCsvImporter:
         Raises:
             OSError: the file cannot be read.
         """
-        directory = path.absolute()
+        directory = whereabouts(path)
         experiment = directory.parent.name
         is_version = _VERSION.fullmatch(directory.name) is not None
         run = ForeignRun(
@@ -67,35 +69,14 @@ importer: Final = LightningCsvImporter()
 
 
 def _hparams(path: Path, damage: list[Damage]) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - 15 ms that looking for sources need not pay
-
     try:
-        found = yaml.load(path.read_bytes(), Loader=_plain_loader())  # noqa: S506 - a safe loader, see there
+        found = load_yaml(path)
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except (FormatError, OSError) as error:
         damage.append(unreadable(path, error))
         return {}
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _plain_loader() -> Any:
-    """Lightning writes tuples and objects as Python tags: what they hold is read as plain data, nothing is called."""
-    import yaml  # noqa: PLC0415 - see above
-
-    class PlainLoader(yaml.SafeLoader):
-        """Makes no objects."""
-
-    def plain(loader: Any, _suffix: str, node: Any) -> Any:
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        return loader.construct_scalar(node)
-
-    PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", plain)
-    PlainLoader.add_multi_constructor("!", plain)
-    return PlainLoader
 
 
 def _add_rows(run: ForeignRun, path: Path) -> None:

@@ -16,15 +16,16 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeGuard
 
 import msgspec
 
 from barograph.errors import FormatError
 from barograph.facts.codec import decode
 from barograph.facts.log import Damage
-from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText
-from barograph.read.foreign.records import Gathered, count_truths, sort_record
+from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText, whereabouts
+from barograph.read.foreign.records import Gathered, count_changes, sort_record
+from barograph.read.foreign.values import is_finite
 
 LOG_NAME: Final = re.compile(r"^(?P<stem>.+?)(?:\.\d{4}-\d\d-\d\d[_T][\d_-]+)?\.log(?:\.(?P<age>\d+))?(?:\.gz)?$")
 LINE: Final = re.compile(
@@ -35,6 +36,9 @@ ONE_RUN: Final = frozenset({"train", "eval", "val", "valid", "validation", "test
 TIERS: Final = frozenset({"quick", "full"})
 IDENTITY: Final = ("run_id", "seed")
 PROBE_BYTES: Final = 1 << 20
+MAX_LINE_BYTES: Final = 16 << 20
+"""No metric line is longer; a few kilobytes of a compressed file may stand for one that fills the memory."""
+_MAX_REASONS: Final = 3
 _MARK: Final = b"metric {"
 
 
@@ -72,18 +76,25 @@ class MetricLogImporter:
         """The runs in the logs, in the order of their first lines.
 
         Raises:
+            FormatError: no metric line can be read.
             OSError: a log cannot be read.
         """
         scan = Scan()
-        runs: dict[tuple[str, ...], list[Line]] = {}
+        runs: dict[tuple[str, ...], _Collector] = {}
         files = log_files(path)
         for file in files:
             for line in metric_lines(file, scan):
-                runs.setdefault(_identity(line), []).append(line)
-        for identity, lines in runs.items():
-            run = _run(path, identity, lines, alone=len(runs) == 1)
-            stems = {line.stem for line in lines}
-            mine = [file for file in files if stem_of(file) in stems]
+                identity = _identity(line)
+                collector = runs.get(identity)
+                if collector is None:
+                    collector = runs[identity] = _Collector(_run(path, identity, line))
+                collector.add(line)
+        if not runs:
+            reasons = "; ".join(place.reason for place in scan.damage[:_MAX_REASONS]) or "no metric line that ends"
+            raise FormatError(f"{path} has no metric line that can be read ({reasons}); name another log, or mend it")
+        for collector in runs.values():
+            run = collector.finished(alone=len(runs) == 1)
+            mine = [file for file in files if stem_of(file) in collector.stems]
             run.files = [ForeignFile(name=file.name, path=file, size_bytes=file.stat().st_size) for file in mine]
             run.fidelity.damage += [place for place in scan.damage if Path(place.path) in mine]
             others = sum(scan.num_other.get(str(file), 0) for file in mine)
@@ -153,16 +164,30 @@ def _whole_lines(path: Path, scan: Scan) -> Iterator[bytes]:
     offset = 0
     with _open(path) as file:
         try:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    place = Damage(path=str(path), offset=offset, size_bytes=len(line), reason="the last line is torn")
-                    scan.damage.append(place)
-                    return
-                offset += len(line)
-                yield line[:-1]
+            while line := file.readline(MAX_LINE_BYTES):
+                size = len(line)
+                if line.endswith(b"\n"):
+                    yield line[:-1]
+                else:
+                    reason = "the last line is torn"
+                    if size == MAX_LINE_BYTES:
+                        reason = f"a line of more than {MAX_LINE_BYTES} bytes"
+                        size += _skip_line(file)
+                    scan.damage.append(Damage(path=str(path), offset=offset, size_bytes=size, reason=reason))
+                offset += size
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             reason = f"the compressed file is damaged from here on: {error}"
             scan.damage.append(Damage(path=str(path), offset=offset, size_bytes=0, reason=reason))
+
+
+def _skip_line(file: gzip.GzipFile | IO[bytes]) -> int:
+    """Read on to the end of a line; how many bytes that were."""
+    size = 0
+    while part := file.readline(MAX_LINE_BYTES):
+        size += len(part)
+        if part.endswith(b"\n"):
+            break
+    return size
 
 
 def _unix_seconds(found: re.Match[bytes]) -> float:
@@ -185,43 +210,57 @@ def _identity(line: Line) -> tuple[str, ...]:
     return (f"file={line.stem}",)
 
 
-def _run(path: Path, identity: tuple[str, ...], lines: list[Line], *, alone: bool) -> ForeignRun:
-    directory = (path.parent if path.is_file() else path).absolute()
+def _run(path: Path, identity: tuple[str, ...], line: Line) -> ForeignRun:
+    """A run, by its first line."""
+    directory = _directory(path)
     tier = directory.name if directory.name in TIERS else None
-    first = lines[0].record
     told = "-".join(part.partition("=")[2] if part.startswith("file=") else part.replace("=", "") for part in identity)
-    run_id = first.get("run_id")
-    run = ForeignRun(
+    run_id = line.record.get("run_id")
+    return ForeignRun(
         tool=MetricLogImporter.name,
         source=path,
         key=" ".join(identity),
-        name=directory.name if alone or not identity else f"{directory.name}-{told}",
+        name=f"{directory.name}-{told}" if identity else directory.name,
         group=directory.parent.name if tier else None,
         tags=[tier] if tier else [],
         provenance={} if run_id is None else {"logged_run_id": str(run_id)},
-        seed=_whole(first.get("seed")),
-        created_t=next((line.t for line in lines if not math.isnan(line.t)), None),
+        seed=_whole(line.record.get("seed")),
     )
-    _Collector(run).add(lines)
-    return run
+
+
+def _directory(path: Path) -> Path:
+    return whereabouts(path.parent if path.is_file() else path)
 
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _is_place(value: Any) -> TypeGuard[float]:
+    """Whether a value can be a step: a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
+
+
 class _Collector:
     """Turns a run's metric lines into its numbers and texts."""
 
     def __init__(self, run: ForeignRun) -> None:
+        self.stems: set[str] = set()
         self._run = run
         self._fidelity = run.fidelity
         self._gathered = Gathered(run.fidelity)
         self._latest_step: float | None = None
 
-    def add(self, lines: list[Line]) -> None:
-        for line in lines:
-            self._line(line)
+    def finished(self, *, alone: bool) -> ForeignRun:
+        """The run of all lines.
+
+        Args:
+            alone: no other run is in the logs: it is called like their directory.
+        """
+        if alone:
+            self._run.name = whereabouts(
+                self._run.source if self._run.source.is_dir() else self._run.source.parent
+            ).name
         times = [t for t in self._gathered.times() if not math.isnan(t)]
         whole = [t for t in times if t % 1 == 0]
         zone = "the log names no time zone: taken as this machine's"
@@ -229,8 +268,13 @@ class _Collector:
         self._fidelity.change("times", "the log has them to the second", len(whole))
         self._run.metrics = self._gathered.metrics()
         self._fidelity.keep("texts", len(self._run.texts))
+        return self._run
 
-    def _line(self, line: Line) -> None:
+    def add(self, line: Line) -> None:
+        """Add a metric line."""
+        self.stems.add(line.stem)
+        if self._run.created_t is None and not math.isnan(line.t):
+            self._run.created_t = line.t
         record = {key: value for key, value in line.record.items() if key not in IDENTITY}
         split = record.pop("split", None)
         step = self._step(record, record.pop("step", None))
@@ -238,21 +282,21 @@ class _Collector:
         self._gathered.add(found.numbers, step=step, t=line.t, split=self._split(split, line.stem))
         t = None if math.isnan(line.t) else line.t
         self._run.texts += [ForeignText(name=name, text=text, step=step, t=t) for name, text in found.texts.items()]
-        count_truths(self._fidelity, found.num_truths)
+        count_changes(self._fidelity, found)
         for value in found.others.values():
             what = "missing values" if value is None else "lists"
             self._fidelity.lose(what, "a metric is one number")
 
     def _step(self, record: dict[str, Any], given: Any) -> float:
         """The record's step; an epoch's record without one stands at the newest step before it, else at its epoch."""
-        if isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given):
+        if _is_place(given):
             self._latest_step = given
             return given
         epoch = record.get("epoch")
         if self._latest_step is not None:
             self._fidelity.change("unplaced records", "without a step: at the newest step before them")
             return self._latest_step
-        if isinstance(epoch, (int, float)) and not isinstance(epoch, bool) and math.isfinite(epoch):
+        if _is_place(epoch):
             self._fidelity.change("unplaced records", "without a step: at their epoch")
             return epoch
         self._fidelity.change("unplaced records", "without a step: at step 0")

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,8 +25,14 @@ from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.read.columns import unreadable
 from barograph.read.foreign.databases import TIMEOUT_S, columns_of, database_uri, has_tables, is_database
+from barograph.read.foreign.documents import load_yaml
 from barograph.read.foreign.fidelity import Fidelity
-from barograph.read.foreign.protocol import ForeignFile, ForeignMetrics, ForeignRun, ForeignStatus
+from barograph.read.foreign.mlflow_artifacts import ARTIFACTS, artifacts
+from barograph.read.foreign.protocol import (
+    ForeignMetrics,
+    ForeignRun,
+    ForeignStatus,
+)
 
 NAME: Final = "mlflow"
 TRASH: Final = ".trash"
@@ -52,6 +58,7 @@ _PARAMS: Final = "SELECT key, value FROM params WHERE run_uuid = ?"
 _TAGS: Final = "SELECT key, value FROM tags WHERE run_uuid = ?"
 _POINTS: Final = "SELECT key, timestamp, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid"
 _MS: Final = 1000
+_HEAD_BYTES: Final = 1 << 16
 
 Point = tuple[int, float, float]
 """Milliseconds since 1970, step, value."""
@@ -83,6 +90,13 @@ class MlflowImporter:
     def recognises(self, path: Path) -> bool:
         """Whether it is a database with MLflow's tables, or a directory whose subdirectories are experiments."""
         return bool(_experiments(path)) if path.is_dir() else _is_database(path)
+
+    def owns(self, path: Path) -> list[Path]:
+        """The experiments; of a database those beside it, which hold artifacts alone."""
+        if path.is_dir():
+            return _experiments(path)
+        beside = path.parent / "mlruns"
+        return [] if _experiments(beside) else [run.parent for run in beside.glob(f"*/*/{ARTIFACTS}")]
 
     def read(self, path: Path) -> Iterator[ForeignRun]:
         """The runs of a store, those that were deleted among them.
@@ -126,7 +140,7 @@ def _foreign(source: Path, run: _Run, parent: str | None) -> ForeignRun:
         reason=None if run.status == "FINISHED" else f"{run.status or 'no status'} in MLflow",
         is_deleted=run.is_deleted,
         metrics=list(_blocks(run.metrics)),
-        files=_artifacts(source, run),
+        files=artifacts(source, run_id=run.run_id, uri=run.artifacts, fidelity=run.fidelity),
         provenance={"mlflow": {"user": run.user, **{k: v for k, v in run.tags.items() if k.startswith("mlflow.")}}},
         fidelity=run.fidelity,
     )
@@ -169,23 +183,6 @@ def _parsed(text: str) -> Any:
         if isinstance(value, (bool, int, float, list, dict, type(None))) and repr(value) == text:
             return value
     return text
-
-
-def _artifacts(source: Path, run: _Run) -> list[ForeignFile]:
-    """The files of a run, where they are on this machine: where MLflow says, else in their usual place."""
-    uri = urlparse(run.artifacts)
-    places = [Path(unquote(uri.path))] if uri.scheme in ("", "file") and uri.path else []
-    root = source if source.is_dir() else source.parent / "mlruns"
-    places += sorted(root.glob(f"*/{run.run_id}/artifacts"))
-    folder = next((place for place in places if place.is_dir()), None)
-    if folder is None:
-        if uri.scheme not in ("", "file"):
-            run.fidelity.lose("directories of artifacts", f"they are elsewhere: {run.artifacts}")
-        return []
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [
-        ForeignFile(name=str(path.relative_to(folder)), path=path, size_bytes=path.stat().st_size) for path in found
-    ]
 
 
 def _is_database(path: Path) -> bool:
@@ -267,14 +264,17 @@ def _experiments(path: Path) -> list[Path]:
     try:
         children = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
         trash = sorted((path / TRASH).iterdir()) if (path / TRASH).is_dir() else []
-        return [child for child in (*children, *trash) if b"artifact_location:" in _bytes(child / META)]
+        return [child for child in (*children, *trash) if b"artifact_location:" in _head(child / META)]
     except OSError:
         return []
 
 
-def _bytes(path: Path) -> bytes:
+def _head(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
     except OSError:
         return b""
 
@@ -332,7 +332,7 @@ def _named(folder: Path) -> Iterable[tuple[str, Path]]:
 
 
 def _points(path: Path, damage: list[Damage]) -> list[Point]:
-    """The lines ``milliseconds value step`` of a metric's file; a last one without its newline is torn."""
+    """The lines ``milliseconds value [step [data set]]`` of a metric's file; a last one without its newline is torn."""
     points: list[Point] = []
     offset = 0
     try:
@@ -344,8 +344,8 @@ def _points(path: Path, damage: list[Damage]) -> list[Point]:
         reason = "the last line is cut off"
         if line.endswith(b"\n"):
             try:
-                ms, value, step = line.split()[:3]
-                points.append((int(ms), int(step), float(value)))
+                ms, value, *rest = line.split()  # step, and the name and digest of a data set, came later
+                points.append((int(ms), int(rest[0]) if rest else 0, float(value)))
                 reason = ""
             except ValueError as error:
                 reason = f"no point: {error}"
@@ -364,11 +364,9 @@ def _text(path: Path, damage: list[Damage]) -> str:
 
 
 def _yaml(path: Path, damage: list[Damage]) -> dict[str, Any]:
-    import yaml  # noqa: PLC0415 - a database needs none
-
     try:
-        found = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = load_yaml(path)
+    except (FormatError, OSError) as error:
         damage.append(unreadable(path, error))
         return {}
     return found if isinstance(found, dict) else {}

@@ -21,16 +21,22 @@ from barograph.facts.events import EventLog
 from barograph.facts.kinds import EVENT_RESERVED
 from barograph.facts.log import TextLog
 from barograph.facts.metrics import METRIC_RESERVED
-from barograph.facts.rows import EXACT_INT, StreamHeader, encode_header
+from barograph.facts.rows import StreamHeader, encode_header
 from barograph.facts.rundir import RunDir
 from barograph.facts.state import ExitRecord, write_exit
 from barograph.read.foreign.fidelity import Fidelity
-from barograph.read.foreign.protocol import ForeignMetrics, ForeignRun
+from barograph.read.foreign.protocol import ForeignMetrics, ForeignRun, whereabouts
+from barograph.read.foreign.values import as_number, as_text, in_seconds, is_finite, places_beyond
 
 MAX_STREAMS: Final = 1024
 """Further sets of names go to ``metrics.jsonl``. No descriptor is held, so it may be more than a training run opens."""
 BUFFER_BYTES: Final = 1 << 18
 ENDED: Final = ("finished", "failed", "killed")
+CHUNK_ROWS: Final = 1 << 16
+_UNIT_REASON: Final = "too great for seconds: taken as milliseconds, microseconds or nanoseconds"
+_TEXT_REASON: Final = "no text that UTF-8 can hold: what it cannot is written as escapes"
+_STEP_REASON: Final = "no finite number: the step of the record before stands for it, 0 at the beginning"
+_LARGE_REASON: Final = "whole numbers beyond any float64: recorded as infinity"
 _RESERVED_REASON: Final = "the name is the format's own; an underscore was put after it"
 _NO_TIME_REASON: Final = "the source does not tell when; the time of its start, or of its file, stands for it"
 
@@ -87,54 +93,98 @@ class MetricsWriter:
         self.last_t: float | None = None
 
     def add(self, block: ForeignMetrics) -> None:
-        """Write a block.
+        """Write a block, some thousand rows at a time.
 
         Raises:
             ValueError: its columns have not one length.
             OSError: it could not be written.
         """
         columns = self._named(block.columns)
-        if not columns or not len(block.steps):
+        num_rows = len(block.steps)
+        if any(len(column) != num_rows for column in (block.t, *columns.values())):
+            raise ValueError(f"the columns {', '.join(columns)} and their steps and times have not one length")
+        if not columns or not num_rows:
             return
-        times = self._times(block)
-        torn = [place for place in range(len(block.steps)) if _is_beyond(place, (block.steps, *columns.values()))]
+        split = as_text(block.split)
+        self._fidelity.change("splits", _TEXT_REASON, int(split != block.split))
+        block = msgspec.structs.replace(block, split=split)
         stream = self._stream(block, tuple(columns))
-        if stream is None:
-            torn = list(range(len(block.steps)))
-        if stream is not None and not torn:
-            stream.add([block.steps, *columns.values(), times])
+        for start in range(0, num_rows, CHUNK_ROWS):
+            end = start + CHUNK_ROWS
+            steps = self._steps(block.steps[start:end])
+            part = {name: self._within(column[start:end]) for name, column in columns.items()}
+            self._add_rows(block, stream, steps, part, self._times(block.t[start:end], block.attempt))
+
+    def _add_rows(
+        self,
+        block: ForeignMetrics,
+        stream: _Stream | None,
+        steps: Sequence[float],
+        columns: Mapping[str, Sequence[float]],
+        times: Sequence[float],
+    ) -> None:
+        beyond = places_beyond((steps, *columns.values()))
+        if stream is not None and not beyond:
+            stream.add([steps, *columns.values(), times])
             return
-        beyond = frozenset(torn)
-        for place, step in enumerate(block.steps):
-            values = {name: _as_number(column[place]) for name, column in columns.items()}
+        for place, step in enumerate(steps):
+            values = {name: as_number(column[place]) for name, column in columns.items()}
             if stream is not None and place not in beyond:
                 stream.add([[step], *([value] for value in values.values()), [times[place]]])
             else:
                 self._add_overflow(block, step, values, times[place])
 
+    def _steps(self, steps: Sequence[float]) -> Sequence[float]:
+        """The steps, those that no row can stand at replaced."""
+        if all(map(is_finite, steps)):
+            return steps
+        found: list[float] = []
+        for step in steps:
+            found.append(step if is_finite(step) else found[-1] if found else 0)
+        self._fidelity.change("steps", _STEP_REASON, sum(not is_finite(step) for step in steps))
+        return found
+
+    def _within(self, column: Sequence[float]) -> Sequence[float]:
+        """The values, whole numbers that not even the greatest float64 comes near to as infinities."""
+        if isinstance(column, array) or int not in set(map(type, column)):
+            return column
+        large = sum(not is_finite(value) for value in column if isinstance(value, int))
+        self._fidelity.change("numbers", _LARGE_REASON, large)
+        if not large:
+            return column
+        return [
+            (math.inf if value > 0 else -math.inf) if isinstance(value, int) and not is_finite(value) else value
+            for value in column
+        ]
+
     def _named(self, columns: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
         """The columns under names that the format can hold, in one order for one set of names."""
         named: dict[str, Sequence[float]] = {}
         for name, column in sorted(columns.items()):
-            free = name.encode("utf-8", "backslashreplace").decode("utf-8") or "_"
+            text = free = as_text(name)
+            free = free or "_"
             while free in METRIC_RESERVED or free in named or (free != name and free in columns):
                 free += "_"
             if free != name:
-                self._fidelity.change(f"values of {name!r}", _RESERVED_REASON, len(column))
+                reason = _TEXT_REASON if text != name else _RESERVED_REASON
+                self._fidelity.change(f"values of {name!r}", reason, len(column))
             named[free] = column
         return named
 
-    def _times(self, block: ForeignMetrics) -> Sequence[float]:
+    def _times(self, times: Sequence[float], attempt: int) -> Sequence[float]:
         """The times, those that nobody told replaced: no recorded row may have ``t == 0``."""
-        known = [t for t in block.t if t and math.isfinite(t)]
+        found = [in_seconds(t) for t in times]
+        known = [t for t in found if t is not None]
         if known:
-            self.first_t[block.attempt] = min(self.first_t.get(block.attempt, math.inf), *known)
-            self.last_t = max(self.last_t or -math.inf, *known)
-        self.first_t.setdefault(block.attempt, math.inf)
-        if len(known) == len(block.t):
-            return block.t
-        self._fidelity.change("times", _NO_TIME_REASON, len(block.t) - len(known))
-        return [t if t and math.isfinite(t) else self._fallback_t for t in block.t]
+            self.first_t[attempt] = min(self.first_t.get(attempt, math.inf), min(known))  # noqa: PLW3301 - not so many arguments
+            self.last_t = max(self.last_t or -math.inf, max(known))  # noqa: PLW3301 - the same
+        self.first_t.setdefault(attempt, math.inf)
+        scaled = sum(t is not None and t != told for t, told in zip(found, times, strict=True))
+        self._fidelity.change("times", _UNIT_REASON, scaled)
+        self._fidelity.change("times", _NO_TIME_REASON, len(found) - len(known))
+        return (
+            times if len(known) == len(found) and not scaled else [self._fallback_t if t is None else t for t in found]
+        )
 
     def _stream(self, block: ForeignMetrics, names: tuple[str, ...]) -> _Stream | None:
         key = (block.split, block.attempt, block.rank, names)
@@ -195,18 +245,6 @@ class _Stream:
         self._rows = array("d")
 
 
-def _as_number(value: float) -> float:
-    return int(value) if isinstance(value, bool) else value
-
-
-def _is_beyond(place: int, columns: Sequence[Sequence[float]]) -> bool:
-    """Whether a record holds an integer that a float64 cannot."""
-    return any(
-        not isinstance(column, array) and isinstance(value := column[place], int) and abs(value) > EXACT_INT
-        for column in columns
-    )
-
-
 def write_events(
     directory: RunDir, foreign: ForeignRun, fidelity: Fidelity, *, span: Span, files: Sequence[Mapping[str, Any]] = ()
 ) -> None:
@@ -240,7 +278,8 @@ def _told(foreign: ForeignRun, span: Span) -> list[tuple[float, str, Mapping[str
     """The source's own events, its texts, and the beginnings of later attempts."""
 
     def known(t: float | None) -> float:
-        return t if t and math.isfinite(t) else span.start_t
+        found = in_seconds(t)
+        return span.start_t if found is None else found
 
     events: list[tuple[float, str, Mapping[str, Any]]] = [
         (known(t), moment, payload) for t, moment, payload in foreign.events
@@ -280,7 +319,7 @@ def keep_files(directory: RunDir, foreign: ForeignRun, fidelity: Fidelity, *, co
     """
     payloads: list[dict[str, Any]] = []
     for file in foreign.files:
-        about = {"name": file.name, "source": str(file.path.absolute())}
+        about = {"name": file.name, "source": str(whereabouts(file.path))}
         if not copy:
             payloads.append({"kind": "file", **about, "size_bytes": file.size_bytes})
             continue
@@ -294,11 +333,15 @@ def keep_files(directory: RunDir, foreign: ForeignRun, fidelity: Fidelity, *, co
     return payloads
 
 
-def write_config(directory: RunDir, foreign: ForeignRun) -> None:
+def write_config(directory: RunDir, foreign: ForeignRun, fidelity: Fidelity) -> None:
     """Write ``config.yaml``."""
     import yaml  # noqa: PLC0415 - 15 ms that whoever only reads need not pay
 
-    content: str = yaml.safe_dump(plain(foreign.config, "config"), sort_keys=False, allow_unicode=True)
+    try:
+        content: str = yaml.safe_dump(plain(foreign.config, "config"), sort_keys=False, allow_unicode=True)
+    except (TypeError, RecursionError) as error:
+        fidelity.lose("configurations", str(error))
+        content = "{}\n"
     directory.config.write_bytes(content.encode("utf-8", "backslashreplace"))
 
 

@@ -20,7 +20,14 @@ import msgspec
 from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.read.columns import unreadable
-from barograph.read.foreign.protocol import ForeignFile, ForeignMetrics, ForeignRun, ForeignStatus, ForeignText
+from barograph.read.foreign.protocol import (
+    ForeignFile,
+    ForeignMetrics,
+    ForeignRun,
+    ForeignStatus,
+    ForeignText,
+    whereabouts,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,6 +121,8 @@ def _parts(path: Path) -> list[Path]:
 
 def _is_parquet(path: Path) -> bool:
     try:
+        if not path.is_file():  # to open a pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
@@ -323,8 +332,10 @@ class _Conversion:
     def _file(self, row: Row) -> None:
         relative = (row["file_value"] or {}).get("path")
         name = row["attribute_path"] if row["step"] is None else f"{row['attribute_path']}/step_{number(row['step'])}"
-        roots = (self._path, *self._path.absolute().parents[:2])
-        places = [root / folder / relative for root in roots for folder in ("", "files")] if relative else []
+        roots = (self._path, *whereabouts(self._path).parents[:2])
+        told = Path(relative or "..")
+        is_inside = not told.is_absolute() and ".." not in told.parts
+        places = [root / folder / told for root in roots for folder in ("", "files")] if is_inside else []
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             self.run.fidelity.lose("files", "not found beside the export")

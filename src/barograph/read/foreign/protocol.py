@@ -14,12 +14,13 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 import msgspec
 
 from barograph import plugins
-from barograph.errors import RunNotFoundError
+from barograph.errors import BarographError, FormatError, RunNotFoundError
 from barograph.facts.rundir import RunDir
 from barograph.read.catalog import SKIPPED
 from barograph.read.foreign.fidelity import Fidelity
 
 GROUP: Final = "barograph.importers"
+OUTSIDE_REASON: Final = "links to what lies outside the run: it may be anything"
 
 ForeignStatus = Literal["finished", "failed", "killed", "running", "unknown"]
 
@@ -163,6 +164,21 @@ class Importer(Protocol):
         """
 
 
+@runtime_checkable
+class Owner(Protocol):
+    """An importer whose source comes with copies of the same numbers, which are no runs of their own."""
+
+    def owns(self, path: Path) -> Iterable[Path]:
+        """Files and directories, below a source that was recognised or elsewhere, that are not to be asked about.
+
+        What is below them is not asked about, either. Never raises.
+        """
+
+
+STANDS_BEHIND: Final = {"lightning_csv": "tfevents"}
+"""Of two loggers of one training that wrote into one directory: the one that is left out, and the one that is read."""
+
+
 def importers(names: Iterable[str] | None = None) -> list[Importer]:
     """The installed importers, by name.
 
@@ -173,6 +189,53 @@ def importers(names: Iterable[str] | None = None) -> list[Importer]:
         PluginNotFoundError: nobody offers one of the names.
     """
     return [plugins.load(GROUP, name) for name in (plugins.names(GROUP) if names is None else names)]
+
+
+def whereabouts(path: Path) -> Path:
+    """A path from the root, without ``..``; links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() gives the names that links lead to
+
+
+def files_within(folder: Path, *, pattern: str = "*") -> tuple[list[ForeignFile], int]:
+    """The files at or below a directory, by name, and how many there are links to something outside it.
+
+    Args:
+        folder: the directory; there need not be one.
+        pattern: of the files' names.
+    """
+    inside = f"{os.path.realpath(folder)}/"
+    found, num_outside = [], 0
+    for path in sorted(folder.rglob(pattern)):
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except OSError:
+            size = None  # it went away since the directory was listed
+        if size is None:
+            continue
+        if path.is_symlink() and not os.path.realpath(path).startswith(inside):
+            num_outside += 1
+        else:
+            found.append(ForeignFile(name=path.relative_to(folder).as_posix(), path=path, size_bytes=size))
+    return found, num_outside
+
+
+def read_source(importer: Importer, path: Path) -> Iterator[ForeignRun]:
+    """The runs of one source; whatever an importer meets that it was not made for, the other sources can be read.
+
+    Raises:
+        FormatError: the source is not what its name says, or the importer failed.
+        OSError: it cannot be read.
+        ModuleNotFoundError: the importer needs what is not installed.
+    """
+    try:
+        yield from importer.read(path)
+    except (BarographError, OSError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # importers are plug-ins, and their input is anybody's
+        raise FormatError(
+            f"{path} is more than the importer {importer.name} can make sense of ({type(error).__name__}: {error}); "
+            f"copy it anew from where it was written, else report this"
+        ) from error
 
 
 def find_foreign(path: str | os.PathLike[str], *, tools: Iterable[str] | None = None) -> list[tuple[str, Path]]:
@@ -218,30 +281,52 @@ def read_foreign(path: str | os.PathLike[str], *, tools: Iterable[str] | None = 
             f"name the directory that the tool wrote"
         )
     for name, source in found:
-        yield from by_name[name].read(source)
+        yield from read_source(by_name[name], source)
 
 
-def _search(
-    path: Path, candidates: Sequence[Importer], *, asked: frozenset[str] = frozenset()
-) -> list[tuple[str, Path]]:
-    if path.is_dir() and RunDir(path).is_run():
-        return []
-    mine = [importer.name for importer in candidates if importer.name not in asked and importer.recognises(path)]
-    found = [(name, path) for name in mine]
-    if path.is_dir():
-        for entry in _entries(path):
-            is_directory = entry.is_dir(follow_symlinks=False)
-            if is_directory and entry.name not in SKIPPED and not entry.name.startswith("."):
-                found += _search(Path(entry.path), candidates)
-            elif entry.is_file():
-                found += _search(Path(entry.path), candidates, asked=frozenset(mine))
-    return found
+def _search(start: Path, candidates: Sequence[Importer]) -> list[tuple[str, Path]]:
+    """Depth first, by name; files that a source of their directory comprises are not asked about again."""
+    found: list[tuple[str, Path]] = []
+    owned: set[str] = set()
+    origin = Path(os.path.realpath(start))
+    waiting: list[tuple[Path, Path, frozenset[str]]] = [(start, origin, frozenset())]
+    while waiting:
+        path, real, asked = waiting.pop()
+        is_directory = path.is_dir()
+        if str(real) in owned or (is_directory and RunDir(path).is_run()):
+            continue
+        mine = [each for each in candidates if each.name not in asked and each.recognises(path)]
+        names = {each.name for each in mine}
+        found += [(each.name, path) for each in mine if STANDS_BEHIND.get(each.name) not in names]
+        owned.update(os.path.realpath(place) for each in mine if isinstance(each, Owner) for place in each.owns(path))
+        if is_directory:
+            waiting += [
+                (path / name, real / name, frozenset() if is_folder else frozenset(names))
+                for name, is_folder in reversed(_entries(path))
+            ]
+    if not owned:
+        return found
+    return [(name, path) for name, path in found if os.path.realpath(path) not in owned]
 
 
-def _entries(path: Path) -> list[os.DirEntry[str]]:
-    """What a directory holds, by name; nothing when it may not be read."""
+def _entries(path: Path) -> list[tuple[str, bool]]:
+    """The files and directories of a directory, by name; nothing when it may not be read."""
+    found = []
     try:
         with os.scandir(path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in SKIPPED and not entry.name.startswith("."):
+                        found.append((entry.name, True))
+                elif _is_file(entry):
+                    found.append((entry.name, False))
     except OSError:
         return []
+    return sorted(found)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False  # a link that leads to itself

@@ -14,10 +14,11 @@ import msgspec
 from barograph.read.foreign.fidelity import Fidelity
 from barograph.read.foreign.protocol import ForeignMetrics
 
+RENAMED_REASON: Final = "another value has the same dotted name; an underscore was put after it"
 _NUMBERS: Final = frozenset({int, float})
 
 
-class Sorted(msgspec.Struct, frozen=True, kw_only=True):
+class Sorted(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """One record, sorted by what its values are.
 
     Attributes:
@@ -25,12 +26,14 @@ class Sorted(msgspec.Struct, frozen=True, kw_only=True):
         texts: by dotted name.
         others: what is neither, by dotted name: lists, nulls, typed objects.
         num_truths: how many of the numbers were truth values.
+        num_renamed: how many of the values have an underscore behind their names, which others have already.
     """
 
     numbers: dict[str, float]
     texts: dict[str, str]
     others: dict[str, Any]
     num_truths: int
+    num_renamed: int = 0
 
 
 def sort_record(record: Mapping[str, Any], *, typed_by: str | None = None) -> Sorted:
@@ -42,12 +45,20 @@ def sort_record(record: Mapping[str, Any], *, typed_by: str | None = None) -> So
 
     >>> sort_record({"loss": 0.5, "val": {"ok": True, "note": "a"}, "curve": [1, 2]})
     Sorted(numbers={'loss': 0.5, 'val.ok': 1}, texts={'val.note': 'a'}, others={'curve': [1, 2]}, num_truths=1)
+    >>> sort_record({"a.b": 1, "a": {"b": 2}}).numbers
+    {'a.b': 1, 'a.b_': 2}
     """
     if _NUMBERS.issuperset(map(type, record.values())):  # most records
         return Sorted(numbers=dict(record), texts={}, others={}, num_truths=0)
     found = Sorted(numbers={}, texts={}, others={}, num_truths=0)
-    num_truths = 0
-    for name, value in _flat(record, typed_by, ""):
+    num_truths = num_renamed = 0
+    taken: set[str] = set()
+    for flat, value, is_nested in _flat(record, typed_by, ""):
+        name = flat
+        while name in taken or (is_nested and name in record):
+            name += "_"
+        taken.add(name)
+        num_renamed += name != flat
         if isinstance(value, bool):
             found.numbers[name] = int(value)
             num_truths += 1
@@ -57,16 +68,16 @@ def sort_record(record: Mapping[str, Any], *, typed_by: str | None = None) -> So
             found.texts[name] = value
         else:
             found.others[name] = value
-    return msgspec.structs.replace(found, num_truths=num_truths)
+    return msgspec.structs.replace(found, num_truths=num_truths, num_renamed=num_renamed)
 
 
-def _flat(record: Mapping[str, Any], typed_by: str | None, prefix: str) -> Iterator[tuple[str, Any]]:
+def _flat(record: Mapping[str, Any], typed_by: str | None, prefix: str) -> Iterator[tuple[str, Any, bool]]:
     for key, value in record.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and (typed_by is None or typed_by not in value):
             yield from _flat(value, typed_by, f"{name}.")
         else:
-            yield name, value
+            yield name, value, bool(prefix)
 
 
 class _Block(msgspec.Struct, kw_only=True):
@@ -93,6 +104,7 @@ class Gathered:
     def __init__(self, fidelity: Fidelity) -> None:
         self._fidelity = fidelity
         self._blocks: dict[tuple[Any, ...], _Block] = {}
+        self._in_order: dict[tuple[Any, ...], _Block] = {}  # the same, by the order in which a record has its names
 
     def add(
         self,
@@ -116,12 +128,17 @@ class Gathered:
         """
         if not numbers:
             return
-        origin = (split, attempt, rank, *sorted(numbers))
-        block = self._blocks.get(origin)
+        order = (split, attempt, rank, *numbers)
+        block = self._in_order.get(order)
         if block is None:
-            block = self._blocks[origin] = _Block(origin=origin, columns={name: [] for name in numbers})
+            origin = (split, attempt, rank, *sorted(numbers))
+            block = self._blocks.get(origin)
+            if block is None:
+                block = self._blocks[origin] = _Block(origin=origin, columns={name: [] for name in numbers})
+            self._in_order[order] = block
+        columns = block.columns
         for name, value in numbers.items():
-            block.columns[name].append(value)
+            columns[name].append(value)
         block.steps.append(step)
         block.t.append(t)
         self._fidelity.keep("numbers", len(numbers))
@@ -133,6 +150,12 @@ class Gathered:
     def times(self) -> Sequence[float]:
         """The times of all records, block after block."""
         return [t for block in self._blocks.values() for t in block.t]
+
+
+def count_changes(fidelity: Fidelity, found: Sorted) -> None:
+    """Say that truth values became numbers, and which values have other names."""
+    count_truths(fidelity, found.num_truths)
+    fidelity.change("names", RENAMED_REASON, found.num_renamed)
 
 
 def count_truths(fidelity: Fidelity, count: int) -> None:

@@ -23,8 +23,16 @@ from barograph.errors import FormatError
 from barograph.facts.log import Damage
 from barograph.facts.rows import EXACT_INT
 from barograph.read.columns import unreadable
+from barograph.read.foreign.documents import load_yaml
 from barograph.read.foreign.fidelity import Fidelity
-from barograph.read.foreign.protocol import ForeignFile, ForeignMetrics, ForeignRun, ForeignStatus, ForeignText
+from barograph.read.foreign.protocol import (
+    ForeignFile,
+    ForeignMetrics,
+    ForeignRun,
+    ForeignStatus,
+    ForeignText,
+    whereabouts,
+)
 from barograph.read.foreign.wire import LENGTH, fields, iterate_tfrecords, packed, read_varint, signed, text
 
 NAME: Final = "tfevents"
@@ -33,18 +41,17 @@ HPARAMS_FILE: Final = "hparams.yaml"
 UNKNOWN_END: Final = "event files do not tell how a run ended"
 _STAMP: Final = re.compile(r"tfevents\.(\d+)")
 _SCALAR_CLASS: Final = 1
+_MIN_PLAIN_BYTES: Final = 20
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
 _SESSION_START: Final = 1
 _STRING: Final = 7
 _BFLOAT16: Final = 14
 
-_PLAIN_SCALAR: Final = re.compile(
-    rb"\x09(?P<t>.{8})(?:\x10(?P<step>[\x80-\xff]*[\x00-\x7f]))?"
-    rb"\x2a(?P<summary>[\x00-\x7f])\x0a(?P<value>[\x00-\x7f])\x0a(?P<tag_size>[\x00-\x7f])(?P<tag>.*)\x15(?P<number>.{4})",
-    re.DOTALL,
+_SHAPE: Final = re.compile(
+    rb"\x2a(?P<summary>[\x00-\x7f])\x0a(?P<value>[\x00-\x7f])\x0a(?P<tag_size>[\x00-\x7f])(?P<tag>.*)\x15", re.DOTALL
 )
-"""The commonest event, one number with its tag, time and step; reading it so halves the time of a long run."""
+"""What stands between time and step and the number of the commonest event: a summary of one tag and one float."""
 
 _NUMBERS: Final[dict[int, tuple[int, str, str]]] = {
     1: (5, "f", "f"),  # DT_FLOAT
@@ -122,9 +129,9 @@ class _Series(msgspec.Struct):
 
     def add(self, step: float, value: float, t: float) -> None:
         """Add a point; integers beyond what a float64 holds keep the series as a list."""
-        if isinstance(self.values, array) and abs(value) > EXACT_INT and isinstance(value, int):
+        if isinstance(value, int) and abs(value) > EXACT_INT and isinstance(self.values, array):
             self.values = list(self.values)
-        if isinstance(self.steps, array) and abs(step) > EXACT_INT:
+        if not -EXACT_INT <= step <= EXACT_INT and isinstance(self.steps, array):
             self.steps = list(self.steps)
         self.steps.append(step)
         self.values.append(value)
@@ -143,6 +150,7 @@ class _Reader:
         self._of_file: set[str] = set()
         self._may_restart = False
         self._plugins: dict[str, str] = {}
+        self._tags: dict[bytes, str] = {}
         self._texts: list[ForeignText] = []
         self._config: dict[str, Any] = {}
         self._group: str | None = None
@@ -165,7 +173,7 @@ class _Reader:
         self._fidelity.keep("numbers", sum(len(series.steps) for series in self._series.values()))
         self._fidelity.keep("texts", len(self._texts))
         self._fidelity.keep("settings", len(self._config))
-        resolved = directory.absolute()
+        resolved = whereabouts(directory)
         return ForeignRun(
             tool=NAME,
             source=self._source,
@@ -189,7 +197,7 @@ class _Reader:
 
     def _take_record(self, path: Path, offset: int, event: bytes) -> None:
         try:
-            plain = _plain_scalar(event)
+            plain = _plain_scalar(event, self._tags)
             if plain is None:
                 self._take_event(event)
             else:
@@ -266,14 +274,16 @@ class _Reader:
             self._fidelity.lose(_OTHER_PLUGINS.get(plugin, "tensors"), _REASON)
 
     def _add(self, tag: str, step: float, value: float, t: float) -> None:
-        if self._may_restart and tag not in self._of_file and step <= self._last_steps.get(tag, -math.inf):
+        last_step = self._last_steps.get(tag, -math.inf)
+        if self._may_restart and tag not in self._of_file and step <= last_step:
             self._begin_attempt("a later file goes back to earlier steps")
         self._of_file.add(tag)
         series = self._series.get((self._attempt, tag))
         if series is None:
             series = self._series[self._attempt, tag] = _Series(array("d"), array("d"), array("d"))
         series.add(step, value, t or math.nan)
-        self._last_steps[tag] = max(step, self._last_steps.get(tag, -math.inf))
+        if step > last_step:
+            self._last_steps[tag] = step
 
     def _take_hparams(self, content: bytes) -> None:
         for number, _, message in fields(content):
@@ -293,30 +303,44 @@ class _Reader:
 
     def _read_hparams_file(self, directory: Path) -> None:
         """Lightning's logger keeps the configuration in a file beside the event files."""
-        import yaml  # noqa: PLC0415 - 15 ms that other runs need not pay
-
         path = directory / HPARAMS_FILE
         if not path.is_file():
             return
         try:
-            found = yaml.safe_load(path.read_bytes())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            self._fidelity.lose("configurations", f"{HPARAMS_FILE} cannot be read: {' '.join(str(error).split())}")
+            found = load_yaml(path)
+        except (FormatError, OSError) as error:
+            self._fidelity.lose("configurations", f"{HPARAMS_FILE} cannot be read: {error}")
             return
         if isinstance(found, dict):
             self._config = {str(key): value for key, value in found.items()} | self._config
 
 
-def _plain_scalar(event: bytes) -> tuple[str, int, float, float] | None:
-    """Tag, step, number and time of an event that holds these and nothing else."""
-    found = _PLAIN_SCALAR.fullmatch(event)
-    if found is None:
+def _plain_scalar(event: bytes, tags: dict[bytes, str]) -> tuple[str, int, float, float] | None:
+    """Tag, step, number and time of an event that holds these and nothing else; three times as fast as field by field.
+
+    Args:
+        event: the message.
+        tags: by what is the same in all events of a tag; filled here.
+    """
+    if len(event) < _MIN_PLAIN_BYTES or event[0] != 0x09:  # noqa: PLR2004 - field 1, wall_time
         return None
-    t, step, summary, value, tag_size, tag, number = found.groups()
-    if (summary[0], value[0], tag_size[0]) != (len(tag) + 9, len(tag) + 7, len(tag)):
-        return None
-    at = signed(read_varint(step, 0)[0]) if step else 0
-    return text(tag), at, _FLOAT.unpack(number)[0], _DOUBLE.unpack(t)[0]
+    step, position = 0, 9
+    if event[9] == 0x10:  # noqa: PLR2004 - field 2, step
+        step, position = event[10], 11
+        if step & 0x80:
+            step, position = read_varint(event, 10)
+            step = signed(step)
+    shape = event[position:-4]
+    tag = tags.get(shape)
+    if tag is None:
+        found = _SHAPE.fullmatch(shape)
+        if found is None:
+            return None
+        summary, value, tag_size, name = found.groups()
+        if (summary[0], value[0], tag_size[0]) != (len(name) + 9, len(name) + 7, len(name)):
+            return None
+        tag = tags[shape] = text(name)
+    return tag, step, _FLOAT.unpack_from(event, len(event) - 4)[0], _DOUBLE.unpack_from(event, 1)[0]
 
 
 def _metadata(message: bytes) -> tuple[str, bytes]:

@@ -23,7 +23,7 @@ from barograph.facts.rows import HOST_SPLIT
 from barograph.read.foreign.databases import columns_of, has_tables, open_database
 from barograph.read.foreign.fidelity import Fidelity
 from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText
-from barograph.read.foreign.records import Gathered, count_truths, sort_record
+from barograph.read.foreign.records import Gathered, count_changes, sort_record
 
 TABLES: Final = ("metrics", "configs", "system_metrics")
 NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -220,7 +220,7 @@ def _add_metrics(run: ForeignRun, gathered: Gathered, rows: list[dict[str, Any]]
         found = sort_record(row["values"], typed_by=TYPE_KEY)
         gathered.add(found.numbers, step=step, t=t)
         run.texts += [ForeignText(name=name, text=text, step=step, t=t) for name, text in found.texts.items()]
-        count_truths(run.fidelity, found.num_truths)
+        count_changes(run.fidelity, found)
         _lose_others(run.fidelity, found.others)
 
 
@@ -229,7 +229,7 @@ def _add_system(run: ForeignRun, gathered: Gathered, rows: list[dict[str, Any]])
     for place, row in enumerate(rows):
         found = sort_record(row["values"], typed_by=TYPE_KEY)
         gathered.add(found.numbers, step=place, t=_unix_seconds(row["timestamp"]), split=HOST_SPLIT)
-        count_truths(run.fidelity, found.num_truths)
+        count_changes(run.fidelity, found)
         _lose_others(run.fidelity, {**found.others, **found.texts})
     run.fidelity.change("system records", "Trackio gives them no step: numbered in their order", len(rows))
 

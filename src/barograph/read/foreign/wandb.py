@@ -7,15 +7,10 @@ framing.
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from barograph.errors import FormatError
 from barograph.facts.log import Damage
@@ -23,8 +18,9 @@ from barograph.facts.rows import HOST_SPLIT
 from barograph.read.columns import unreadable
 from barograph.read.foreign.fidelity import Fidelity
 from barograph.read.foreign.protocol import ForeignFile, ForeignRun, ForeignText
-from barograph.read.foreign.records import Gathered, count_truths, sort_record
-from barograph.read.foreign.wire import FIXED64, fields, iterate_log, signed, text, zigzag
+from barograph.read.foreign.records import Gathered, count_changes, sort_record
+from barograph.read.foreign.wandb_items import drop, item, items, put
+from barograph.read.foreign.wire import fields, iterate_log, signed, text
 from barograph.read.identity import flatten
 
 NAME: Final = "wandb"
@@ -39,8 +35,7 @@ _HISTORY, _SUMMARY, _CONFIG, _STATS, _ARTIFACT, _ALERT, _METRIC, _OUTPUT_RAW = 2
 _RUN, _EXIT, _ENVIRONMENT = 17, 18, 26
 _BOOKKEEPING: Final = ("_step", "_timestamp", "_runtime")
 _TYPED: Final = "_type"
-_PLAIN_ITEM: Final = re.compile(rb"[\x0a\x12]([\x00-\x7f])(.*?)\x82\x01([\x00-\x7f])(.*)", re.DOTALL)
-"""The commonest item: a name (field 1 or 2) and a value in JSON (field 16), both short."""
+FOLDERS: Final = ("files", "logs", "tmp")
 
 
 class WandbImporter:
@@ -51,6 +46,13 @@ class WandbImporter:
     def recognises(self, path: Path) -> bool:
         """Whether it is a ``.wandb`` file, by its first bytes, or a directory with one."""
         return bool(_log_files(path))
+
+    def owns(self, path: Path) -> list[Path]:
+        """What wandb copied of the run's files, and event files elsewhere that it read along (``sync_tensorboard``)."""
+        places = {file.parent for file in _log_files(path)}
+        return [place / folder for place in places for folder in FOLDERS] + [
+            folder for place in places for folder in _synced(place)
+        ]
 
     def read(self, path: Path) -> Iterator[ForeignRun]:
         """The run of a directory or file.
@@ -71,7 +73,7 @@ importer: Final = WandbImporter()
 def _log_files(path: Path) -> list[Path]:
     try:
         files = sorted(path.glob("*.wandb")) if path.is_dir() else [path]
-        return [file for file in files if file.suffix == ".wandb" and _begins(file)]
+        return [file for file in files if file.suffix == ".wandb" and file.is_file() and _begins(file)]
     except OSError:
         return []
 
@@ -79,6 +81,14 @@ def _log_files(path: Path) -> list[Path]:
 def _begins(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
+
+
+def _synced(directory: Path) -> list[Path]:
+    """Directories of event files whose numbers wandb took into the run: it keeps a link to each of the files."""
+    links = [link for link in (directory / FOLDERS[0]).rglob("*tfevents*") if link.is_symlink() and link.is_file()]
+    targets = {link.resolve() for link in links}
+    folders = sorted({target.parent for target in targets})
+    return [folder for folder in folders if targets.issuperset(folder.glob("*tfevents*"))]
 
 
 class _Reader:
@@ -124,6 +134,12 @@ class _Reader:
         if run.status in ("finished", "failed"):
             run.reason = run.reason if run.status == "failed" else None
             run.ended_t = self._last_t if math.isfinite(self._last_t) else None
+        for folder in _synced(self._path.parent):
+            self._fidelity.note(f"wandb took in the event files in {folder}: a run of their own only if named")
+        if run.provenance.get("resumed"):
+            self._fidelity.note(
+                "wandb resumed this run: each of its directories is a run here, with the same tool's id"
+            )
         self._fidelity.keep("texts", len(run.texts))
         self._fidelity.keep("settings", len(run.config))
         self._fidelity.keep("results", len(run.summary))
@@ -157,19 +173,19 @@ class _Reader:
     def _take_history(self, message: bytes) -> None:
         record: dict[str, Any] = {}
         step: float | None = None
-        for number, _, item in fields(message):
+        for number, content in items(message):
             if number == 1:
-                path, value = _item(item)
-                _put(record, path, value)
+                path, value = item(content)
+                put(record, path, value)
             elif number == 2:  # noqa: PLR2004 - the numbers of a HistoryRecord's fields
-                step = next((signed(value) for place, _, value in fields(item) if place == 1), 0)
+                step = next((signed(value) for place, _, value in fields(content) if place == 1), 0)
         own = {name: record.pop(name) for name in _BOOKKEEPING if name in record}
         step = own.get("_step", step)
         t = own.get("_timestamp", math.nan)
         self._fidelity.change("_runtime values", "the time of each record tells it", int("_runtime" in own))
         found = sort_record(record, typed_by=_TYPED)
         self._gathered.add(found.numbers, step=0 if step is None else step, t=t)
-        count_truths(self._fidelity, found.num_truths)
+        count_changes(self._fidelity, found)
         self._run.texts += [ForeignText(name=key, text=value, step=step, t=t) for key, value in found.texts.items()]
         for value in found.others.values():
             self._fidelity.lose(*_lost(value))
@@ -177,11 +193,11 @@ class _Reader:
 
     def _take_stats(self, message: bytes) -> None:
         t, record = math.nan, {}
-        for number, _, item in fields(message):
+        for number, content in items(message):
             if number == 2:  # noqa: PLR2004 - the numbers of a StatsRecord's fields
-                t = _timestamp(item)
+                t = _timestamp(content)
             elif number == 3:  # noqa: PLR2004
-                path, value = _item(item)
+                path, value = item(content)
                 record[".".join(path)] = value
         self._last_t = t
         found = sort_record(record)
@@ -192,12 +208,12 @@ class _Reader:
             self._fidelity.lose("values of system statistics", f"they are no numbers but {type(value).__name__}")
 
     def _take_summary(self, message: bytes) -> None:
-        for number, _, item in fields(message):
-            path, value = _item(item)
+        for number, content in items(message):
+            path, value = item(content)
             if number == 1:
-                _put(self._summary, path, value)
+                put(self._summary, path, value)
             elif number == 2:  # noqa: PLR2004 - what was removed
-                _drop(self._summary, path)
+                drop(self._summary, path)
 
     def _flat_summary(self) -> dict[str, Any]:
         results = {key: value for key, value in self._summary.items() if key not in ("_wandb", *_BOOKKEEPING)}
@@ -208,12 +224,12 @@ class _Reader:
         return {**found.numbers, **found.texts}
 
     def _take_config(self, message: bytes) -> None:
-        for number, _, item in fields(message):
-            path, value = _item(item)
+        for number, content in items(message):
+            path, value = item(content)
             if number == 1:
-                _put(self._run.config, path, value)
+                put(self._run.config, path, value)
             elif number == 2:  # noqa: PLR2004 - what was removed
-                _drop(self._run.config, path)
+                drop(self._run.config, path)
 
     def _take_run(self, message: bytes) -> None:
         run = self._run
@@ -296,62 +312,6 @@ class _Reader:
         return [
             ForeignFile(name=str(path.relative_to(folder)), path=path, size_bytes=path.stat().st_size) for path in found
         ]
-
-
-def _item(message: bytes) -> tuple[list[str], Any]:
-    """The name, as a path, and the value of an item of a history, a summary, a configuration or statistics."""
-    plain = _PLAIN_ITEM.fullmatch(message)
-    if plain is not None and plain[1][0] == len(plain[2]) and plain[3][0] == len(plain[4]):
-        return [text(plain[2])], _from_json(plain[4])
-    key, nested = "", []
-    value: Any = None
-    for number, kind, found in fields(message):
-        match number:
-            case 1:
-                key = text(found)
-            case 2:
-                nested.append(text(found))
-            case 4:
-                value = bool(found)
-            case 5:
-                value = zigzag(found)
-            case 6 if kind == FIXED64:
-                (value,) = struct.unpack("<d", found)
-            case 7:
-                value = text(found)
-            case 8 | 16:
-                value = _from_json(found)
-            case _:
-                pass  # 3 says that there is none
-    return nested or [key], value
-
-
-def _from_json(value: bytes) -> Any:
-    """A value in JSON, in which NaN and Infinity may stand bare; ``-0`` is the float that wandb was given."""
-    if value == b"-0":
-        return -0.0
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return json.loads(value)
-
-
-def _put(record: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        inner = record.get(name)
-        if not isinstance(inner, dict):
-            inner = record[name] = {}
-        record = inner
-    record[path[-1]] = value
-
-
-def _drop(record: dict[str, Any], path: list[str]) -> None:
-    for name in path[:-1]:
-        inner = record.get(name)
-        if not isinstance(inner, dict):
-            return
-        record = inner
-    record.pop(path[-1], None)
 
 
 def _lost(value: Any) -> tuple[str, str]:

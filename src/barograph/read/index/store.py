@@ -87,8 +87,8 @@ class Store:
         database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
         try:
             database.execute("pragma synchronous = off")  # it can be rebuilt; a lost one costs a second
-            found = database.execute("select name from sqlite_schema where name = 'about'").fetchone()
-            if found is None or database.execute("select format from about").fetchone() != (self._form,):
+            found = database.execute("select count(*) from sqlite_schema where name in ('about', 'runs')").fetchone()
+            if found != (2,) or database.execute("select format from about").fetchone() != (self._form,):
                 self._begin_anew(database)
         except BaseException:
             database.close()
@@ -123,9 +123,15 @@ class Store:
         Args:
             entries: by path, the small part and the large one; without a large one that which is there stays.
             gone: paths.
+
+        Raises:
+            UnusableError: it is locked, or cannot be written, or is not of this form any more.
         """
         with self._failing_gently(), closing(self._database.cursor()) as cursor:
             cursor.execute("begin immediate")
+            if cursor.execute("select format from about").fetchone() != (self._form,):
+                cursor.execute("rollback")
+                raise UnusableError(f"{self.path}: another version of Barograph has begun it anew")
             cursor.executemany("delete from runs where path = ?", [(path,) for path in gone])
             rows = [(path, _sealed(path, head), body and _sealed(path, body)) for path, (head, body) in entries.items()]
             cursor.executemany(_PUT, rows)
@@ -166,6 +172,6 @@ def _whole(rows: Iterable[tuple[Any, Any]]) -> dict[bytes, bytes]:
     for path, sealed in rows:
         if isinstance(path, bytes) and isinstance(sealed, bytes):
             data = sealed[_CHECKSUM_BYTES:]
-            if _sealed(path, data) == sealed:
+            if zlib.crc32(data, zlib.crc32(path)) == int.from_bytes(sealed[:_CHECKSUM_BYTES], "big"):
                 found[path] = data
     return found
