@@ -100,6 +100,41 @@ def test_all_or_none_are_deleted(cli, root):
     assert len(names(cli("list", root))) == 5
 
 
+def test_one_that_is_deleted_already_stops_the_deletion_of_others(cli, root):
+    """By its path it is found; nothing is hidden. The same goes for bringing back."""
+    paths = {run["name"]: run["path"] for run in json.loads(cli("list", root, "--json").stdout)["runs"]}
+    cli("delete", paths["mlp"])
+    assert "is deleted already" in cli("delete", paths["twice"], paths["mlp"], code=2).stderr
+    assert names(cli("list", root, "--deleted")) == ["mlp"]
+    assert "is not deleted" in cli("restore", paths["mlp"], paths["twice"], code=2).stderr
+    assert names(cli("list", root, "--deleted")) == ["mlp"]
+
+
+def test_a_group_that_cannot_be_stops_the_new_name(cli, root):
+    """Both or neither."""
+    assert "group 'g/1' has '/'" in cli("rename", "mlp", "wide", "--group", "g/1", "--root", root, code=2).stderr
+    assert list(root.glob("*/edits.jsonl")) == []
+
+
+EDITS = [("rename", "x"), ("tag", "x"), ("note", "x"), ("delete",), ("restore",), ("restore", "--undo")]
+
+
+@pytest.mark.parametrize("words", EDITS, ids="-".join)
+def test_what_is_read_through_the_cache_is_not_edited(cli, tmp_path, words):
+    """Edits would be lost with the cache; reading goes on."""
+    (tmp_path / "trainer").mkdir()
+    state = {"global_step": 2, "epoch": 1.0, "log_history": [{"loss": 0.5, "step": 1}, {"loss": 0.25, "step": 2}]}
+    (tmp_path / "trainer" / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    (run,) = json.loads(cli("list", tmp_path / "trainer", "--json").stdout)["runs"]
+    verb, *rest = words
+    options = ("--root", tmp_path / "trainer")
+    error = cli(verb, run["path"], *rest, *options, code=2).stderr
+    assert "is a view, in the cache, of what another tool wrote" in error
+    assert "`barograph import`" in error
+    assert "is a view" in cli("backfill", "a=1", *options, code=2).stderr
+    assert json.loads(cli("list", tmp_path / "trainer", "--json").stdout)["runs"] == [run]
+
+
 def test_a_living_run_is_not_deleted(cli, root):
     """It is being recorded: by this process, says its record."""
     from barograph.facts.state import this_process, write_process

@@ -120,6 +120,7 @@ def test_values_that_are_not_finite_and_attempts(command, ids, tmp_path):
         (("--moment", "on_teatime"), "there is no moment 'on_teatime'; there are on_start"),
         (("--all", "--out", "all.png"), "--out all.png is one file, and there are 5 figures; name a directory"),
         (("loss", "--out", "a.png", "--format", "svg"), "--out a.png and --format svg contradict each other"),
+        (("loss", "--out", "a.jpg"), "--out a.jpg: figures are png, webp, svg; name such a file, or a directory"),
         (("loss", "--family", "quality"), "metrics and a family were both named"),
     ],
 )

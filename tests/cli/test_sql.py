@@ -48,6 +48,22 @@ def test_csv_reads_back_to_the_same_bits(cli, root):
     assert cli("sql", LOSSES, "--root", root, "--csv").stdout == "value\n1.0\n1e+30\ninf\nnan\n-inf\n"
 
 
+def test_what_is_no_number_is_written_as_json_has_it(cli, root):
+    """Not as Python prints it."""
+    text = "select true as t, [1, 2] as l, cast('2020-01-01' as date) as d, x'00ff' as b, 'x, y' as s, null as n"
+    assert cli("sql", text, "--root", root, "--csv").stdout == 't,l,d,b,s,n\ntrue,"[1,2]",2020-01-01,AP8=,"x, y",\n'
+    assert cli("sql", text, "--root", root).stdout.splitlines()[1].split() == [
+        *("true", "[1,2]", "2020-01-01", "AP8=", "x,", "y", "-")
+    ]
+    (row,) = json.loads(cli("sql", text, "--root", root, "--json").stdout)["rows"]
+    assert row == {"t": True, "l": [1, 2], "d": "2020-01-01", "b": "AP8=", "s": "x, y", "n": None}
+
+
+def test_bytes_that_are_no_text(cli, root):
+    """A line, not a traceback."""
+    assert "write the query in UTF-8" in cli("sql", "select '\udcff'", "--root", root, code=2).stderr
+
+
 def test_a_query_may_come_from_the_standard_input(cli, root):
     """For long ones."""
     assert cli("sql", "-", "--root", root, "--csv", input="select count(*) as n\nfrom runs;\n").stdout == "n\n5\n"

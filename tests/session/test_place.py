@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from tests.recorded import Recorded
 
+import barograph
 from barograph.errors import (
     BarographWarning,
     InvalidNameError,
@@ -23,6 +24,7 @@ from barograph.facts.builders import build_event_payload
 from barograph.facts.rundir import RUN_NAME, RunDir
 from barograph.facts.state import read_process, this_process, write_process
 from barograph.facts.writers import append_jsonl_event
+from barograph.read.edits import delete, restore
 from barograph.record.attempt import Attempt
 from barograph.record.identity import Identity
 from barograph.session.place import joined_place, new_place, next_step
@@ -377,3 +379,16 @@ def test_each_rank_goes_on_after_its_own_steps(new_run):
     assert [next_step(directory), next_step(directory, rank=1)] == [5, 10]
     assert joined_place(directory, owner, rank=1).first_step == 10
     assert new_run(resume="must")._attempt.scalars.next_step == 5
+
+
+def test_a_deleted_run_is_not_continued_in_silence(tmp_path):
+    """What it goes on to record would stay hidden; restored, it goes on."""
+    options = {"dir": tmp_path / "run", "resume": "allow", "terminal": "off", "host_s": None}
+    barograph.init(**options).finish()
+    delete(tmp_path / "run")
+    with pytest.raises(MisuseError, match="was deleted.*`barograph restore"):
+        barograph.init(**options)
+    restore(tmp_path / "run")
+    run = barograph.init(**options)
+    run.finish()
+    assert run.attempt == 1

@@ -9,7 +9,7 @@ from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import print_json
 from barograph.errors import RunBusyError
 from barograph.read.catalog import find_run
-from barograph.read.edits import delete
+from barograph.read.edits import check_deletable, delete, refuse_unless_native
 from barograph.read.run import RunReader
 from barograph.read.status import LIVING
 from barograph.view.terminal.wording import one_line
@@ -29,6 +29,8 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     place = root_of(args, root)
     readers = [RunReader(path) for path in dict.fromkeys(find_run(name, place) for name in args.runs)]
     for reader in readers:
+        refuse_unless_native(reader.path)
+        check_deletable(reader.path)
         if reader.status().state in LIVING:
             raise RunBusyError(f"{reader.path} is being recorded; end it first, then delete it")
     done = []

@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from barograph import plugins
-from barograph.cli.arguments import root_of, verb_parser
+from barograph.cli.arguments import verb_parser
 from barograph.cli.output import GAP, Style, maybe, plural, print_json
 from barograph.errors import FormatError, RunNotFoundError
-from barograph.facts.rundir import RunDir
+from barograph.facts.rundir import RunDir, default_root
 from barograph.read.foreign.convert import import_run, imported_runs
-from barograph.read.foreign.protocol import ForeignMetrics, ForeignRun, find_foreign, importers
+from barograph.read.foreign.protocol import ForeignMetrics, ForeignRun, find_foreign, importers, read_source
 from barograph.view.terminal.wording import one_line
 
 DESCRIPTION: Final = """\
@@ -81,7 +81,8 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
 def main(argv: Sequence[str], *, root: str | None) -> int:
     """Import, and print what became of each run."""
     args = _parser().parse_args(argv)
-    directory = root_of(args, root)
+    given = args.root or root
+    directory = Path(given) if given else default_root()  # as it is: other tools' files in it are not looked through
     sources = [source for path in args.paths for source in _sources(path, args.tool)]
     style = Style(sys.stdout)
     rows: list[Row] = []
@@ -149,7 +150,7 @@ def _imported(
     for tool, source in sources:
         (importer,) = importers([tool])
         try:
-            for run in importer.read(source):
+            for run in read_source(importer, source):
                 seen = _Seen()
                 run.metrics = seen.passing(run.metrics)
                 yield _row(run, seen, root, known, copy_files=copy_files)
@@ -180,7 +181,8 @@ class _Seen:
         for block in metrics:
             self.num_numbers += block.num_numbers
             self.names |= {(block.split, name) for name in block.columns}
-            self.first, self.last = min(self.first, *block.steps), max(self.last, *block.steps)
+            if block.columns and len(block.steps):
+                self.first, self.last = min(self.first, min(block.steps)), max(self.last, max(block.steps))  # noqa: PLW3301 - not as many arguments as steps
             yield block
 
 

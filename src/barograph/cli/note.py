@@ -9,7 +9,7 @@ from typing import Final
 from barograph.cli.arguments import add_run, run_of, verb_parser
 from barograph.cli.output import GAP, Style, print_json, table, when
 from barograph.facts.codec import encode
-from barograph.read.edits import Edit, in_force, note
+from barograph.read.edits import Edit, in_force, note, refuse_unless_native
 from barograph.read.run import RunReader
 from barograph.view.terminal.wording import one_line, visible
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
         parser.error("give TEXT or --clear, not both")
     path = run_of(args, root)
     if args.text is not None or args.clear:
+        refuse_unless_native(path)
         note(path, None if args.clear else sys.stdin.read().rstrip("\n") if args.text == "-" else args.text)
     reader = RunReader(path)
     if args.json:

@@ -8,7 +8,8 @@ from typing import Final
 from barograph.cli.arguments import add_run, run_of, verb_parser
 from barograph.cli.output import print_json
 from barograph.errors import MisuseError
-from barograph.read.edits import regroup, rename
+from barograph.facts.rundir import check_name
+from barograph.read.edits import refuse_unless_native, regroup, rename
 from barograph.read.run import RunReader
 from barograph.view.terminal.wording import one_line
 
@@ -30,6 +31,9 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     if args.name is None and args.group is None and not args.no_group:
         raise MisuseError("there is nothing to change; give a new NAME, --group GROUP or --no-group")
     path = run_of(args, root)
+    refuse_unless_native(path)
+    if args.group is not None:
+        check_name(args.group, what="group")  # before the name is written: both, or neither
     if args.name is not None:
         rename(path, args.name)
     if args.group is not None or args.no_group:

@@ -26,7 +26,7 @@ which every number has its address.
   barograph report verify DIR [--mark]
 
 Settings: inputs.sweep_dir, inputs.runs, inputs.select, inputs.allow_unended, inputs.allow_damaged, name, title,
-metrics, outputs.dir, inference.enabled, inference.function, inference.checkpoint, inference.options, options.
+metrics, figures, outputs.dir, inference.enabled, inference.function, inference.checkpoint, inference.options, options.
 
 verify computes every number again from the facts as they are now, and looks for edits of every file.
 exit code: 0 when a report was made, or holds; 1 when a number, a fact or a file is not what it was; 2 when the

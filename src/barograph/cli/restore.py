@@ -11,7 +11,7 @@ from barograph.cli.output import print_json
 from barograph.errors import RunNotFoundError
 from barograph.facts.codec import encode
 from barograph.read.catalog import find_run
-from barograph.read.edits import restore, undo
+from barograph.read.edits import check_restorable, refuse_unless_native, restore, undo
 from barograph.read.run import RunReader
 from barograph.view.terminal.wording import one_line
 
@@ -22,7 +22,7 @@ the one before it. Edits that were taken back stay in edits.jsonl.
 
 
 def main(argv: Sequence[str], *, root: str | None) -> int:
-    """Restore every run named."""
+    """Restore every run named, or none of them when one cannot be."""
     parser = verb_parser(
         "restore", DESCRIPTION, json_help='one line of JSON: {"restored": [{"path", "name", "undone"}]}'
     )
@@ -32,7 +32,12 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     place = root_of(args, root)
     find = _find_any if args.undo else _find_deleted
     done: list[dict[str, Any]] = []
-    for path in dict.fromkeys(find(name, place) for name in args.runs):
+    paths = list(dict.fromkeys(find(name, place) for name in args.runs))
+    for path in paths:
+        refuse_unless_native(path)
+        if not args.undo:
+            check_restorable(path)
+    for path in paths:
         if args.undo:
             edit = undo(path)
             payload = encode(edit.payload).decode("utf-8")

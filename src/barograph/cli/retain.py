@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import Style, plural, print_json, table
-from barograph.errors import MisuseError
+from barograph.errors import BarographError, MisuseError
+from barograph.read.edits import refuse_unless_native
 from barograph.read.retention import THIN, Policy, Step, carry_out, plan
 from barograph.view.terminal.wording import size
 
@@ -22,10 +23,12 @@ days ago or more; the --keep-last newest runs are never touched, nor is a run th
   blobs        goes: all but the last of each series of images, sounds and tables
 
 Metrics, events, configurations and identities are never thinned. Of a deleted run that is removed, run.json and
-edits.jsonl stay. Names, sizes and SHA-256 of all that goes are written into the run's edits.jsonl before it goes.
+edits.jsonl stay; of one in a directory that its script named, also what Barograph did not write. Names, sizes and
+SHA-256 of all that goes are written into the run's edits.jsonl before it goes.
 """
 HEAD: Final = ("run", "what", "files", "size")
 RIGHT: Final = ("files", "size")
+USAGE: Final = 2
 WORDS: Final = {"compress": "compress logs", "seal": "seal metrics", "remove": "remove the run"}
 
 
@@ -34,7 +37,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     parser = verb_parser(
         "retain",
         DESCRIPTION,
-        json_help='one line of JSON: {"root", "done", "freed_bytes", "steps": [{"run", "kind", "files", ...}]}',
+        json_help='one line of JSON: {"root", "done", "freed_bytes", "failed", "steps": [{"run", "kind", ...}]}',
     )
     parser.add_argument("directory", nargs="?", metavar="ROOT", help="the same as --root ROOT")
     parser.add_argument("--older-than", type=float, default=30.0, metavar="DAYS", help="30 when not given")
@@ -63,20 +66,37 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     )
     if not (policy.thin or policy.compress or policy.seal or policy.remove_deleted):
         raise MisuseError("nothing is to be done; say --thin, --compress, --seal or --remove-deleted")
+    refuse_unless_native(place / "run")
     steps = plan(place, policy)
-    freed_bytes = sum(map(carry_out, steps)) if args.yes else None
+    freed_bytes, failed = _carried_out(steps) if args.yes else (None, [])
     if args.json:
-        print_json(_document(place, steps, freed_bytes))
+        print_json(_document(place, steps, freed_bytes, failed))
     else:
-        print("\n".join(_lines(place, steps, freed_bytes)))
-    return 0
+        print("\n".join(_lines(place, steps, freed_bytes, failed)))
+    for failure in failed:
+        print(f"barograph: {WORDS.get(failure['kind'], failure['kind'])}: {failure['error']}", file=sys.stderr)
+    return USAGE if failed else 0
 
 
-def _document(root: Path, steps: Sequence[Step], freed_bytes: int | None) -> dict[str, Any]:
-    return {"root": str(root), "done": freed_bytes is not None, "freed_bytes": freed_bytes, "steps": steps}
+def _carried_out(steps: Sequence[Step]) -> tuple[int, list[dict[str, str]]]:
+    """Bytes that were freed, and the steps that could not be done; one run's trouble is not another's."""
+    freed_bytes, failed = 0, []
+    for step in steps:
+        try:
+            freed_bytes += carry_out(step)
+        except (BarographError, OSError) as error:
+            failed.append({"run": step.run, "kind": step.kind, "error": str(error)})
+    return freed_bytes, failed
 
 
-def _lines(root: Path, steps: Sequence[Step], freed_bytes: int | None) -> list[str]:
+def _document(
+    root: Path, steps: Sequence[Step], freed_bytes: int | None, failed: list[dict[str, str]]
+) -> dict[str, Any]:
+    done = {"done": freed_bytes is not None, "freed_bytes": freed_bytes, "failed": failed}
+    return {"root": str(root), **done, "steps": steps}
+
+
+def _lines(root: Path, steps: Sequence[Step], freed_bytes: int | None, failed: Sequence[dict[str, str]]) -> list[str]:
     if not steps:
         return [f"nothing to do below {root}"]
     rows = [
@@ -85,7 +105,8 @@ def _lines(root: Path, steps: Sequence[Step], freed_bytes: int | None) -> list[s
     ]
     runs = plural(len({step.run for step in steps}), "run")
     if freed_bytes is not None:
-        last = f"{size(freed_bytes)} freed in {runs}"
+        left = f"; {plural(len(failed), 'step')} could not be done" if failed else ""
+        last = f"{size(freed_bytes)} freed in {runs}{left}"
     else:
         last = f"{runs}, {size(sum(step.size_bytes for step in steps))}; nothing was changed, --yes does it"
     return [*table(HEAD, rows, Style(sys.stdout), right=RIGHT), last]

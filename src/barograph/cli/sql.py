@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import Style, plural, print_json, table, write_utf8
+from barograph.facts.codec import encode
 from barograph.view.terminal.wording import number, one_line
 
 if TYPE_CHECKING:
@@ -55,12 +58,14 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
 
 
 def _write_csv(answer: pl.DataFrame) -> None:
-    """As ``barograph cat``: ``repr`` of floats; nan, inf and -inf; an empty field for NULL."""
+    """As ``barograph cat``: ``repr`` of floats; nan, inf, -inf; an empty field for NULL; all else as JSON has it."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(answer.columns)
     for row in answer.iter_rows():
-        writer.writerow([repr(cell) if isinstance(cell, float) else cell for cell in row])
+        writer.writerow(
+            [repr(cell) if isinstance(cell, float) else "" if cell is None else _text(cell) for cell in row]
+        )
     write_utf8(lines.getvalue().encode("utf-8"))
 
 
@@ -78,4 +83,18 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return number(value)
-    return one_line(str(value), limit=CELL_CHARS)
+    return one_line(_text(value), limit=CELL_CHARS)
+
+
+def _exact(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return repr(cell) if isinstance(cell, float) else _text(cell)
+
+
+def _text(value: Any) -> str:
+    """A cell as ``--json`` writes it, without the quotes of a text."""
+    if isinstance(value, str):
+        return value
+    plain = msgspec.json.decode(encode({"": value}))[""]
+    return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode("utf-8")

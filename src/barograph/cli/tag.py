@@ -7,7 +7,7 @@ from typing import Final
 
 from barograph.cli.arguments import add_run, run_of, verb_parser
 from barograph.cli.output import print_json
-from barograph.read.edits import tag
+from barograph.read.edits import refuse_unless_native, tag
 from barograph.read.run import RunReader
 from barograph.view.terminal.wording import one_line
 
@@ -26,6 +26,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     args = parser.parse_args(argv)
     path = run_of(args, root)
     if args.tags or args.remove:
+        refuse_unless_native(path)
         tag(path, add=args.tags, remove=args.remove)
     reader = RunReader(path)
     if args.json:

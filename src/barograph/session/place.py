@@ -26,6 +26,7 @@ from barograph.facts.state import (
     this_process,
     write_process,
 )
+from barograph.read.catalog import is_deleted
 from barograph.record.identity import Identity
 
 Resume = Literal["never", "allow", "must"]
@@ -72,7 +73,7 @@ def named_place(path: Path, resume: Resume) -> Place:
         RunExistsError: it holds a run and resuming was not asked for.
         RunNotFoundError: it holds none and resuming is a must.
         RunBusyError: another living process writes that run.
-        MisuseError: it is a file.
+        MisuseError: it is a file, or the run was deleted.
     """
     directory = RunDir(path)
     make_dir(path)
@@ -90,6 +91,11 @@ def named_place(path: Path, resume: Resume) -> Place:
         raise RunExistsError(
             f"{str(path)!r} already holds a run; use another dir, or resume='allow' to continue it as the next "
             f"attempt (nothing that is recorded there will be changed)"
+        )
+    if is_deleted(path):
+        raise MisuseError(
+            f"the run in {str(path)!r} was deleted, so that what it goes on to record would stay hidden; "
+            f"`barograph restore {path}` brings it back, or begin a run in another dir"
         )
     return _continued(directory)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -15,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from barograph.errors import BarographWarning, MisuseError, RunNotFoundError
+from barograph.errors import MisuseError
 from barograph.facts.metrics import METRIC_RESERVED
 from barograph.facts.rows import read_header
 from barograph.read import edits
@@ -23,11 +22,8 @@ from barograph.read.catalog import discover_runs
 from barograph.read.columns import iterate_overflow
 from barograph.read.flat import iterate_columns
 from barograph.read.foreign import native
-from barograph.read.foreign.adopt import adopt
 from barograph.read.foreign.convert import import_run, imported_runs, native_id, write_native
 from barograph.read.foreign.protocol import ForeignFile, ForeignMetrics, ForeignRun, ForeignText
-from barograph.read.foreign.tfevents import importer as tfevents
-from barograph.read.foreign.wandb import importer as wandb
 from barograph.read.run import RunReader
 from barograph.read.verify import verify
 
@@ -217,15 +213,16 @@ def test_how_a_run_ended(tmp_path, status, state):
     found = RunReader(made.path).status()
     assert state == found.state
     assert "because" in found.reason or status == "unknown"
-    assert found.since_t == 1.7e9 + 1
+    assert found.since_t == 1.7e9 + 1 or status == "unknown"
 
 
-def test_a_source_that_grows_now_is_running(tmp_path):
-    """Its newest record is seconds old, and nobody recorded an end."""
+def test_a_source_that_grows_now_is_no_run_of_this_machine(tmp_path):
+    """Its newest record is seconds old, and nobody recorded an end: it is what its tool told when it was read."""
     import time
 
     made = import_run(foreign(status="running", metrics=[block(1.0, t=[time.time()])]), tmp_path)
-    assert RunReader(made.path).status().state == "running"
+    status = RunReader(made.path).status()
+    assert (status.state, status.reason) == ("lost", "imported from tool, which does not tell how it ended")
 
 
 def test_texts_events_and_attempts(tmp_path):
@@ -317,7 +314,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(OSError, match="the disk is gone"):
         import_run(foreign(metrics=broken()), tmp_path)
-    with pytest.raises(ValueError, match="size"):
+    with pytest.raises(ValueError, match="not one length"):
         import_run(foreign(metrics=[block(1.0, 2.0, t=[1.0])]), tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
@@ -331,84 +328,6 @@ def test_streams_belong_to_the_run(tmp_path):
     header = read_header(made.path / "facts" / "metrics.000.rank002.rows")
     assert (made.run_id, "val", 1, 2) == (header.run_id, header.split, header.attempt, header.rank)
     assert header.columns == ["step", "loss", "t"]
-
-
-@pytest.fixture
-def logs(written, tmp_path):
-    """A copy of real event files and a real W&B run."""
-    shutil.copytree(written("tensorboard") / "tb", tmp_path / "logs" / "tb")
-    (source,) = written("wandb").glob("wandb/offline-run-*")
-    shutil.copytree(source, tmp_path / "logs" / source.name)
-    return tmp_path / "logs"
-
-
-def look(directory):
-    """Names, sizes and times of everything in a directory."""
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in directory.rglob("*")}
-
-
-def test_foreign_directories_are_read_in_place(logs, tmp_path):
-    """Native runs in the cache, nothing beside the source; the numbers are those that the importers read."""
-    before = look(logs)
-    root = adopt(logs, cache=tmp_path / "cache")
-    assert before == look(logs)
-    found = {reader.identity.name: reader for reader in map(RunReader, discover_runs(root))}
-    assert {"tb", "trial", "finish"} == found.keys()
-    (events,) = tfevents.read(logs / "tb")
-    for each in events.metrics:
-        for name, values in each.columns.items():
-            assert bits(map(float, values)) == bits(float(point.value) for point in found["tb"].curve(name))
-    (run,) = wandb.read(next(path for path in logs.iterdir() if path.name != "tb"))
-    assert {each.name for each in found["finish"].metrics() if each.split == "train"} == {
-        name for each in run.metrics if each.split == "train" for name in each.columns
-    }
-
-
-def test_the_cache_is_used_while_the_source_stays_the_same(logs, tmp_path):
-    """A second look changes no file; a source that grew is read again, one that went away is dropped."""
-    cache = tmp_path / "cache"
-    root = adopt(logs, cache=cache)
-    before = look(cache)
-    assert root == adopt(logs, cache=cache)
-    assert before == look(cache)
-    shutil.copytree(logs / "tb" / "trial", logs / "more")
-    shutil.rmtree(logs / "tb")
-    assert root == adopt(logs, cache=cache)
-    assert {"more", "finish"} == {RunReader(path).identity.name for path in discover_runs(root)}
-    assert [path for path in root.iterdir() if path.name.startswith(".")] == []
-
-
-def test_a_damaged_manifest_is_made_anew(logs, tmp_path):
-    """The cache is only a cache."""
-    root = adopt(logs, cache=tmp_path / "cache")
-    (root.parent / "adopted.json").write_text("{")
-    assert root == adopt(logs, cache=tmp_path / "cache")
-    assert len(discover_runs(root)) == 3
-    assert str(logs) == json.loads((root.parent / "adopted.json").read_text())["path"]
-
-
-def test_a_source_that_cannot_be_read_is_warned_about(logs, tmp_path):
-    """Each time, also when the others come from the cache; they are there."""
-    database = tmp_path / "logs" / "mlflow.db"
-    import contextlib
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        for table in ("runs", "metrics", "params", "tags", "experiments"):
-            connection.execute(f"CREATE TABLE {table} (a INTEGER)")
-    for _ in range(2):
-        with pytest.warns(BarographWarning, match=r"mlflow\.db was recognised as mlflow and cannot be read"):
-            root = adopt(logs, cache=tmp_path / "cache")
-        assert len(discover_runs(root)) == 3
-
-
-def test_where_the_cache_is(logs, tmp_path):
-    """``BAROGRAPH_CACHE``, else XDG's; nothing known at a path is an error that says so."""
-    root = adopt(logs, environ={"BAROGRAPH_CACHE": str(tmp_path / "mine")})
-    assert root.is_relative_to(tmp_path / "mine" / "adopted")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RunNotFoundError, match="holds nothing that an importer knows"):
-        adopt(tmp_path / "empty", cache=tmp_path / "cache")
 
 
 def test_configuration_is_yaml(tmp_path):

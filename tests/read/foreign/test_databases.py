@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -123,3 +125,26 @@ def test_tables_are_told_by_the_first_bytes(tmp_path):
     (tmp_path / "b.db").write_text("CREATE TABLE metrics (id)")
     assert not has_tables(tmp_path / "b.db", "metrics")
     assert not has_tables(tmp_path / "missing.db")
+
+
+KILLED = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA cache_size = 5")
+database.execute("CREATE TABLE points (number INTEGER, text TEXT)")
+database.executemany("INSERT INTO points VALUES (?, 'x')", [(each,) for each in range(500)])
+database.commit()
+database.executemany("INSERT INTO points VALUES (?, ?)", [(each, "y" * 500) for each in range(5000)])
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_writer_that_was_killed_in_a_transaction(tmp_path):
+    """Its journal is played back in a copy: the transaction is not there, and nothing of the source has changed."""
+    path = tmp_path / "x.db"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=60)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert {"x.db", "x.db-journal"} == before.keys()
+    assert len(before["x.db"]) > 100_000  # it had begun to write
+    assert count(path) == 500
+    assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}

@@ -180,7 +180,9 @@ def test_lightnings_hparams_file_is_the_configuration(torch_logs, tmp_path):
     path = tmp_path / "version_0" / "hparams.yaml"
     path.write_text("lr: 0.5\nlayers: [1, 2]\n", encoding="utf-8")
     assert read(path.parent).config == {"lr": 0.5, "layers": [1, 2]}
-    path.write_text("model: !!python/object:no.such.Thing {}\n", encoding="utf-8")
+    path.write_text("model: !!python/object:no.such.Thing {lr: 1}\n", encoding="utf-8")
+    assert read(path.parent).config == {"model": {"lr": 1}}  # as plain data: nothing is called
+    path.write_text("lr: [0.5\n", encoding="utf-8")
     run = read(path.parent)
     assert run.config == {}
     assert [(loss.what, loss.count) for loss in run.fidelity.lost] == [("configurations", 1)]

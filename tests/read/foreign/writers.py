@@ -96,6 +96,18 @@ def wandb(how: str = "finish") -> None:
     run.finish()
 
 
+def wandb_synced() -> None:
+    """A W&B run that reads along what torch's writer writes, in a directory of its own and beside event files."""
+    import wandb as sdk
+    from torch.utils.tensorboard import SummaryWriter
+
+    with sdk.init(project="proj", name="synced", sync_tensorboard=True), SummaryWriter("events/synced") as writer:
+        for step in range(10):
+            writer.add_scalar("loss", curve(step), step)
+    with SummaryWriter("events/alone") as writer:
+        writer.add_scalar("loss", 1.0, 0)
+
+
 def wandb_killed() -> None:
     """A W&B run that logs until it is killed."""
     import wandb as sdk

@@ -28,6 +28,7 @@ from barograph.facts.state import ExitRecord, this_process, write_exit, write_pr
 from barograph.read import edits
 from barograph.read.catalog import discover_runs
 from barograph.read.index import RunIndex, default_cache, index_path, indexed_overviews, listing, stamps
+from barograph.read.index.store import Store
 from barograph.read.overview import overview
 
 NOW_T = 2_000_000_000.0
@@ -249,6 +250,7 @@ def test_a_root_that_is_not_there_says_so(tmp_path, cache):
 OPENED = """
 import os, sys
 from pathlib import Path
+from barograph.read.index.store import Store
 from barograph.read.overview import overview
 seen = set()
 def note(event, args):
@@ -521,3 +523,40 @@ def test_ten_thousand_directories_are_put_in_order_in_a_moment(tmp_path, cache):
     assert [line.run_id for line in lines] == [str(number) for number in range(980, 1000)]
     assert num_read == 0
     assert took_s < 0.5
+
+
+def test_two_versions_at_once_do_not_mix(root, cache):
+    """What one of them learned is not written into what the other has begun anew; nobody sees an error."""
+    with RunIndex(root, cache_dir=cache, now=at_rest) as ours:
+        lines = ours.overviews(ours.paths())
+        with RunIndex(root, cache_dir=cache, now=at_rest) as theirs:
+            theirs._store.close()
+            theirs._store = Store(index_path(root, cache), form="another", root=str(root))
+            theirs.overviews(theirs.paths())
+    assert ours.note == f"{index_path(root, cache)}: another version of Barograph has begun it anew"
+    assert as_bytes(direct(root)) == as_bytes(lines)
+    with sqlite3.connect(index_path(root, cache)) as database:
+        assert database.execute("select format from about").fetchall() == [("another",)]
+    database.close()
+    assert ask(root, cache)[1] == 3
+
+
+@pytest.mark.parametrize("statement", ["drop table runs", "drop table about"])
+def test_an_index_that_lacks_a_table_is_made_anew(root, cache, statement):
+    """Whoever took it away."""
+    ask(root, cache)
+    database = sqlite3.connect(index_path(root, cache))
+    database.execute(statement)
+    database.close()
+    assert as_bytes(direct(root)) == as_bytes(ask(root, cache)[0])
+    assert ask(root, cache)[1] == 0
+
+
+def test_the_newest_of_one_second_and_of_no_time(tmp_path, cache):
+    """The same as the end of the whole list, whatever the number asked for."""
+    for place, t in enumerate([3e9, 1e9, 3e9, 2e9, 3e9, 0.0]):
+        make_run(tmp_path / "runs" / f"run_20261120-061500_x_job{place}", name=f"r{place}", t=t)
+    make_run(tmp_path / "runs" / "plain", name="plain", t=0.0)
+    whole = [line.name for line in ask(tmp_path / "runs", cache)[0]]
+    for count in range(9):
+        assert [line.name for line in ask(tmp_path / "runs", cache, newest=count)[0]] == whole[max(0, 7 - count) :]
