@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
+import yaml
+from tensorboardX import SummaryWriter
 
 from barograph.errors import QueryError, ReportError, RunNotFoundError
 from barograph.report.config import Inputs
 from barograph.report.inputs import gather
+from barograph.report.run import run_report
+from barograph.report.verify import verify_report
 
 
 def names(runs):
@@ -94,3 +100,38 @@ def test_no_runs_is_an_error_that_says_why(sweep_dir, inputs, error, message):
     given = Inputs(sweep_dir=str(sweep_dir), select=inputs.select) if inputs.sweep_dir == "{dir}" else inputs
     with pytest.raises(error, match=message):
         gather(given, allow_unended=False, root=sweep_dir)
+
+
+@pytest.fixture
+def event_files(tmp_path, monkeypatch):
+    """What TensorBoard's writer left of two runs; the cache is a directory of the test's own."""
+    monkeypatch.setenv("BAROGRAPH_CACHE", str(tmp_path / "cache"))
+    for place in range(2):
+        with SummaryWriter(str(tmp_path / "tb" / f"run{place}")) as writer:
+            for step in range(5):
+                writer.add_scalar("loss", place + 1.0 / (step + 1), step)
+    return tmp_path / "tb"
+
+
+def test_files_of_another_tool_are_reported_on(event_files, tmp_path):
+    """Their runs count as ended, their numbers are part of means, and each can be computed again."""
+    cfg = {"inputs": {"sweep_dir": str(event_files)}, "outputs": {"dir": str(tmp_path / "reports")}, "figures": False}
+    path = run_report(cfg, kind="sweep")
+    assert path.joinpath("training/summary.csv").read_text(encoding="utf-8").count(",1,0,") == 4
+    assert verify_report(path).findings == []
+    one = {**cfg, "inputs": {"runs": [str(event_files / "run1")]}}
+    numbers = yaml.safe_load((run_report(one, kind="single_run") / "manifest.yaml").read_bytes())["numbers"]
+    assert {it["id"]: it["value"] for it in numbers}["summary.0.last"] == pytest.approx(1.2)
+
+
+def test_files_of_another_tool_are_read_again_when_the_cache_is_gone(event_files, tmp_path):
+    """The same files hold the same facts, whenever they were imported; other files do not."""
+    cfg = {"inputs": {"sweep_dir": str(event_files)}, "outputs": {"dir": str(tmp_path / "reports")}, "figures": False}
+    path = run_report(cfg, kind="sweep")
+    shutil.rmtree(tmp_path / "cache")
+    assert verify_report(path).ok
+    with SummaryWriter(str(event_files / "run0")) as writer:
+        writer.add_scalar("loss", 9.0, 5)
+    found = verify_report(path)
+    assert not found.ok
+    assert "runs.0.train/loss.last" in {it.where for it in found.findings if it.code == "number"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import yaml
 from scipy import stats
 
 from barograph import plugins
+from barograph.compare.comparator import ExperimentComparator
 from barograph.errors import PluginNotFoundError, ReportError
+from barograph.read.edits import rename
 from barograph.read.run import RunReader
 from barograph.report.choice import choose_metrics
 from barograph.report.config import Inputs
@@ -115,7 +118,7 @@ def test_a_run_that_failed_is_shown_and_in_no_mean(make):
 
 def test_configurations_are_compared(make, trained):
     """Difference, n and p are those of the plain procedures; three pairs cannot tell, and it says how many would."""
-    path = make(kind="comparison", metrics=["val_loss"])
+    path = make(kind="comparison", metrics=["val_loss"], options={"reduce": "best", "impact": False})
     (row,) = rows(path / "training" / "comparisons.csv")
     best = {}
     for run in trained.iterdir():
@@ -124,14 +127,16 @@ def test_configurations_are_compared(make, trained):
             value = min(epoch.val_loss for epoch in reader.epochs())
             best[reader.config["optim"]["lr"], reader.identity.seed] = value
     a, b = (np.array([best[lr, seed] for seed in range(3)]) for lr in (0.05, 0.2))
-    assert (row["a"], row["b"], row["n_a"], row["n_b"]) == ("lr=0.05", "lr=0.2", "3", "3")
-    assert float(row["difference"]) == pytest.approx(float((a - b).mean()), rel=1e-12)
+    assert (row["a"], row["b"], row["n_a"], row["n_b"]) == ("lr=0.2", "lr=0.05", "3", "3")
+    assert float(row["difference"]) == pytest.approx(float((b - a).mean()), rel=1e-12)
     exact = stats.permutation_test((a - b,), np.mean, permutation_type="samples", alternative="two-sided")
     assert float(row["p"]) == pytest.approx(exact.pvalue, abs=1e-12)
     assert row["verdict"] == "cannot tell"
-    assert "seeds each" in row["reason"] or "pairs cannot give a p below 0.25" in row["reason"]
+    assert "pairs cannot give a p below 0.25" in row["words"]
     summary = json.loads((path / "training" / "summary.json").read_bytes())
-    assert summary["verdicts"] == {"val_loss: lr=0.05 against lr=0.2": "cannot tell"}
+    assert summary["verdicts"] == [
+        {"metric": "best val_loss (epoch)", "a": "lr=0.2", "b": "lr=0.05", "verdict": "cannot tell"}
+    ]
     assert verify_report(path).ok
 
 
@@ -148,16 +153,19 @@ def test_a_clear_difference_is_told(tmp_path, new_run):
     assert (row["a"], row["b"], row["verdict"]) == ("lr=0.1", "lr=0.2", "better")
     assert float(row["p_corrected"]) < 0.05
     assert float(row["probability_of_improvement"]) == 1.0
-    assert "val/loss: lr=0.1 against lr=0.2: better" in (path / "report.md").read_text(encoding="utf-8")
+    assert "lr=0.1 is better than lr=0.2 in final loss (val)" in (path / "report.md").read_text(encoding="utf-8")
     assert verify_report(path).findings == []
 
 
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        ({"options": {"base": "x"}}, "no options.base; there are reduce, baseline, alpha, margin"),
-        ({"options": {"baseline": "lr=9"}}, "'lr=9' is no configuration; there are 'lr=0.05', 'lr=0.2'"),
-        ({"options": {"alpha": "small"}}, "options of the comparison cannot be used"),
+        ({"options": {"base": "x"}}, "no options.base; there are reduce, mode, baseline, group_by, ignore, impact"),
+        (
+            {"options": {"baseline": "lr=9"}},
+            "'lr=9' means no group or run; give the label of a group: 'lr=0.05'",
+        ),
+        ({"options": {"reduce": "smallest"}}, "options of the comparison cannot be used"),
         ({"select": "optim.lr > 0.1"}, "nothing to compare"),
     ],
 )
@@ -194,4 +202,85 @@ def test_a_kind_of_ones_own(make, sweep_dir):
     found = {row["run"]: int(row["num_events"]) for row in rows(path / "training" / "events.csv")}
     runs = gather(Inputs(sweep_dir=str(sweep_dir)), allow_unended=True).readers
     assert sorted(found.values()) == sorted(sum(1 for _ in reader.events()) for reader in runs)
+    assert verify_report(path).ok
+
+
+@pytest.fixture
+def compared(tmp_path, new_run):
+    """Make a comparison of twelve configurations with two seeds each; one more failed: ``compared(impact=True)``."""
+    generator = np.random.default_rng(1)
+    for lr in (0.1, 0.2, 0.4, 0.8):
+        for width in (8, 16, 32):
+            for seed in range(2):
+                with new_run(root=tmp_path / "runs", name="r", config={"lr": lr, "width": width}, seed=seed) as run:
+                    run.log({"loss": 10 * lr + generator.normal(0, 0.01)}, step=0, split="val")
+    with pytest.raises(ValueError, match="broken"), new_run(root=tmp_path / "runs", name="f", config={"lr": 9.0}):
+        raise ValueError("broken")
+    cfg = {"inputs": {"sweep_dir": str(tmp_path / "runs")}, "outputs": {"dir": str(tmp_path / "reports")}}
+    return lambda *, impact: run_report({**cfg, "figures": False, "options": {"impact": impact}}, kind="comparison")
+
+
+def test_a_comparison_says_what_its_runs_support(compared, tmp_path):
+    """Insights and the best configuration are the comparator's, each under its own address; no run is lost."""
+    path = compared(impact=False)
+    expected = ExperimentComparator(tmp_path / "runs").compare(impact=False)
+    insights = rows(path / "training" / "insights.csv")
+    told = [it for it in expected.insights if it.kind != "failures"]
+    assert [row["text"] for row in insights] == [it.text for it in told]
+    assert [int(row["n"]) for row in insights] == [it.n for it in told]
+    numbers = {it["id"]: it for it in yaml.safe_load((path / "manifest.yaml").read_bytes())["numbers"]}
+    best = expected.as_dict()["best"]
+    assert (numbers["best.mean"]["value"], numbers["best.n"]["value"]) == (best["value"], best["n"])
+    assert numbers["insights.0.text"]["query"]["reduce"] == "insight"
+    assert [row["run"] for row in rows(path / "training" / "not_compared.csv")] == ["f"]
+
+
+def test_the_impact_of_parameters_can_be_computed_again(compared):
+    """What decides the metric is shown, what does nothing is not; verification comes to the same shares."""
+    path = compared(impact=True)
+    impact = {row["parameter"]: row for row in rows(path / "training" / "impact.csv")}
+    assert impact["lr"]["verdict"] == "yes"
+    assert impact["width"]["verdict"] == "not told from chance"
+    assert float(impact["lr"]["low"]) > 0 >= float(impact["width"]["low"])
+    found = verify_report(path)
+    assert found.findings == []
+    assert found.num_computed == found.num_numbers
+
+
+def test_sentences_that_do_not_hold_any_more_are_found(compared, tmp_path):
+    """Another value of one run changes what the comparison says."""
+    path = compared(impact=False)
+    stream = next((tmp_path / "runs").glob("*/facts/metrics.000.rows"))
+    data = bytearray(stream.read_bytes())
+    struct.pack_into("<d", data, 4096 + 8, 77.0)
+    stream.write_bytes(data)
+    stale = {it.where for it in verify_report(path).findings if it.code == "number"}
+    assert any(where.startswith("insights.") and where.endswith(".text") for where in stale)
+
+
+def test_figures_may_be_left_out(make):
+    """``figures: false``: no picture is drawn, and none is spoken of."""
+    path = make(figures=False)
+    assert list(path.rglob("*.png")) == []
+    assert "![" not in (path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_renamed_run_has_the_same_numbers(make, sweep_dir):
+    """Names, tags and notes are edits over the facts: they are told, and no number changes."""
+    path = make(kind="comparison", metrics=["val_loss"], options={"impact": False}, figures=False)
+    run = min(sweep_dir.glob("*lr0.2*"))
+    rename(run, "another")
+    found = verify_report(path)
+    assert found.ok
+    assert [(it.code, it.where.rpartition("/")[2]) for it in found.findings] == [("edited", "edits.jsonl")]
+
+
+def test_one_run_shows_what_the_families_of_figures_find(sweep_dir, single):
+    """The family ``losses`` is among them, with its points as CSV."""
+    run = min(sweep_dir.glob("*lr0.2*"))
+    path = single(run)
+    drawn = rows(path / "training" / "figures" / "figure-losses.csv")
+    curve = RunReader(run).series("loss").effective()
+    assert [float(row["value"]) for row in drawn if row["name"] == "loss"] == curve.values.tolist()
+    assert (path / "training" / "figures" / "figure-losses.png").stat().st_size > 10_000
     assert verify_report(path).ok

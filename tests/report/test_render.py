@@ -70,9 +70,11 @@ def test_the_page_needs_nothing_else(made, page):
 def test_every_number_opens_its_address(made, page):
     """The exact value, the words, the query that can be copied, runs and hash stand behind each number shown."""
     numbers = yaml.safe_load((made / "manifest.yaml").read_bytes())["numbers"]
-    shown = {attributes["id"]: attributes for attributes in page.of("details")}
+    shown = {button["id"]: button["popovertarget"] for button in page.of("button")}
     with_value = {f"n{place}" for place, number in enumerate(numbers) if number["value"] is not None}
     assert shown.keys() == with_value
+    opened = [attributes["id"] for attributes in page.of("div") if "popover" in attributes]
+    assert sorted(opened) == sorted(shown.values())
     text = html.unescape((made / "report.html").read_text(encoding="utf-8"))
     copied = [json.loads(found) for found in re.findall(r'<code class="query">(.*?)</code>', text)]
     asked = {query["id"]: query["query"] for query in copied}
@@ -133,5 +135,5 @@ def test_markdown_has_every_section_and_figure(made):
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == ["Results", "Curves", "What the settings did", "Promised and delivered", "Runs", "Left out"]
     pictures = re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE)
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all((made / picture).is_file() for picture in pictures)

@@ -14,8 +14,9 @@ from barograph.read.run import RunReader
 from barograph.read.verify import verify
 from barograph.report.backlinks import add_backlink, read_backlinks
 from barograph.report.run import run_report
+from barograph.report.verify import verify_report
 
-FIGURES = ("vs_time", "vs_epoch", "vs_optim.lr", "grid")
+FIGURES = ("values", "vs_time", "vs_epoch", "vs_optim.lr", "grid")
 WHEN = dt.datetime(2025, 11, 3, 14, 28, 13, tzinfo=dt.UTC)
 
 
@@ -197,3 +198,19 @@ def test_a_run_that_cannot_be_written_to_is_reported_all_the_same(make, sweep_di
     with pytest.warns(BarographWarning, match="cannot be written to"):
         path = run_report(given, kind="single_run")
     assert (path / "manifest.yaml").is_file()
+
+
+def test_a_run_that_is_written_to_meanwhile_is_warned_about(new_run, tmp_path):
+    """Its numbers are of different moments; the report is made, and verification finds it."""
+    run = new_run(name="alive")
+    run.log({"loss": 1.0}, step=0)
+
+    def now():
+        run.log({"loss": 2.0}, step=1)
+        return WHEN
+
+    cfg = {"inputs": {"runs": [str(run.dir)]}, "outputs": {"dir": str(tmp_path / "r")}, "figures": False}
+    with pytest.warns(BarographWarning, match="was written to while the report was made"):
+        path = run_report(cfg, kind="single_run", now=now)
+    run.finish()
+    assert not verify_report(path).ok

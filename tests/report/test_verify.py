@@ -204,7 +204,7 @@ def test_marks_show_what_is_stale_and_are_no_edit(made, made_of):
     assert marked.index(b"<body>") < marked.index(b"Stale: 1 of") < marked.index(b"<header>")
     (stale,) = [finding.where for finding in found.findings if finding.code == "number"]
     ids = [number["id"] for number in yaml.safe_load((made / "manifest.yaml").read_bytes())["numbers"]]
-    assert f"#n{ids.index(stale)} > summary {{".encode() in marked
+    assert f"#n{ids.index(stale)} {{ color: var(--bad)".encode() in marked
     assert f'id="n{ids.index(stale)}"'.encode() in original
     config.write_bytes(text)
     assert verify_report(made).ok

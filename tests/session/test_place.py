@@ -386,7 +386,7 @@ def test_a_deleted_run_is_not_continued_in_silence(tmp_path):
     options = {"dir": tmp_path / "run", "resume": "allow", "terminal": "off", "host_s": None}
     barograph.init(**options).finish()
     delete(tmp_path / "run")
-    with pytest.raises(MisuseError, match="was deleted.*`barograph restore"):
+    with pytest.raises(MisuseError, match=r"was deleted.*`barograph restore"):
         barograph.init(**options)
     restore(tmp_path / "run")
     run = barograph.init(**options)

@@ -89,8 +89,8 @@ class ExperimentComparator:
     """Compares the runs below a directory, or several runs.
 
     Only runs that finished are compared; those that still run, failed or were killed are left out and named, unless
-    ``unfinished`` is set: an early end flatters some metrics and spoils others. Runs that were imported from a tool that
-    does not tell how a run ended are compared.
+    ``unfinished`` is set: an early end flatters some metrics and spoils others. Runs that were imported from a tool
+    that does not tell how a run ended are compared.
 
     Args:
         runs: a directory, or several runs; see ``load_runs``.
@@ -231,7 +231,7 @@ class ExperimentComparator:
         choice = self._choices(None if metric is None else [metric], split)[0]
         base = choose_baseline(self.groups)
         table = make_table(self.groups, choice.metric, baseline=base, split=choice.split, reduce=reduce, mode=mode)
-        return find_best(table, self.groups).as_dict()
+        return find_best(correct([table])[0], self.groups).as_dict()
 
     def _check(self) -> None:
         if not self.readers:

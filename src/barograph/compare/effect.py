@@ -15,7 +15,7 @@ from scipy import special
 from scipy.optimize import brentq
 
 from barograph.compare.intervals import LEVEL, Interval, proportion_interval, superiority_interval
-from barograph.compare.resample import Floats
+from barograph.compare.resample import Floats, scale_of
 
 _MIN_SPREAD: Final = 1e-12
 _LARGE_T: Final = 25.0
@@ -71,6 +71,8 @@ def hedges_g(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[float, Interval] | Non
     df = n_a + n_b - 2
     if min(n_a, n_b) < 1 or df < 1:
         return None
+    scale = scale_of(first, second)
+    first, second = first / scale, second / scale
     squares = float(((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum())
     return _standardised(float(first.mean() - second.mean()), math.sqrt(squares / df), df, math.sqrt(1 / n_a + 1 / n_b))
 
@@ -88,7 +90,9 @@ def paired_dz(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[float, Interval] | No
     Returns:
         None when there are fewer than two pairs, or the differences have no spread.
     """
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    scale = scale_of(first, second)
+    differences = first / scale - second / scale
     n = len(differences)
     if n < 2:  # noqa: PLR2004 - a spread needs two
         return None

@@ -122,7 +122,11 @@ def make_factor(keys: tuple[str, ...], values: Sequence[Any]) -> Factor:
 
 
 def level(value: Any) -> Level:
-    """What makes two values the same: numbers by value, everything else by type and text."""
+    """What makes two values the same: numbers by value, everything else by type and text; within lists too.
+
+    >>> level([1, {"a": 2}]) == level([1.0, {"a": 2.0}]), level([1]) == level([True]), level("1") == level(1)
+    (True, False, False)
+    """
     if value is None:
         return _ABSENT
     if isinstance(value, bool):
@@ -131,7 +135,18 @@ def level(value: Any) -> Level:
         return ("number", value) if value == value else ("number", "nan")  # noqa: PLR0124 - NaN is not itself
     if isinstance(value, str):
         return "text", value
-    return "data", encode({"": value})
+    return "data", encode({"": plain(value)})
+
+
+def plain(value: Any) -> Any:
+    """A nested value in one way of writing: whole numbers without a point, keys in order, a marked NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return math.nan if math.isnan(value) else int(value) if value.is_integer() else value
+    return value
 
 
 def is_logarithmic(numbers: Sequence[float]) -> bool:

@@ -6,7 +6,9 @@ different experiments are averaged by mistake. The rules stand in ``is_ignored``
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -15,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from barograph.compare.factors import level
+from barograph.compare.factors import level, plain
 from barograph.errors import MisuseError
 from barograph.facts.codec import encode
 from barograph.read.frames import Runs
@@ -35,13 +37,15 @@ TOP_LEVEL_KEYS: Final = ("name", "notes", "tags", "description", "date", "time",
 WHOLE_SECTIONS: Final = ("hydra",)
 IDENTITY_KEYS: Final = ("project", "group", "tier")
 ALL_RUNS: Final = "all runs"
+_NEEDS_QUOTES: Final = re.compile(r"^$|[\s=]|^[\[{'\"]|^(none|true|false)$")
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that differ in nothing but chance.
 
     Attributes:
-        label: the keys in which this group differs from the others, with its values; no two groups share one.
+        label: the keys in which this group differs from the others, with its values; no two groups share one. The
+            run's own ``project``, ``group`` and ``tier`` stand in it only where the configuration does not tell enough.
         config: every key that counts, by dotted name, as all these runs have it.
         runs: the runs, in the order in which they were given.
         seeds: each run's seed, None where it has none.
@@ -90,19 +94,41 @@ def is_ignored(key: str) -> bool:
 
 
 def seed_of(reader: RunReader) -> Seed:
-    """The seed of a run: from its configuration, else the one that ``init(seed=)`` was given.
+    """The seed of one run by itself; of runs that are compared with each other see ``seeds_of``."""
+    return seeds_of([reader])[0]
 
-    Several seed keys that disagree are one text that names them all.
+
+def seeds_of(readers: Sequence[RunReader]) -> list[Seed]:
+    """The seed of each run: from its configuration, else the one that ``init(seed=)`` was given.
+
+    Where a run has several seed keys that disagree, those that are the same in all these runs (the seed of a split
+    that all share) say nothing; when more than one is left, the seed is a text that names them.
+
+    Args:
+        readers: all the runs that are compared.
     """
-    found = {key: value for key, value in flatten(reader.config).items() if is_seed(key) and value is not None}
-    told = {level(value): value for value in found.values()}
+    found = [_seed_values(reader) for reader in readers]
+    keys = dict.fromkeys(key for values in found for key in values)
+    fixed = {key for key in keys if len({level(values.get(key)) for values in found}) == 1}
+    return [
+        _seed_among({key: value for key, value in values.items() if key not in fixed} or values, reader.identity.seed)
+        for values, reader in zip(found, readers, strict=True)
+    ]
+
+
+def _seed_values(reader: RunReader) -> dict[str, Any]:
+    return {key: value for key, value in flatten(reader.config).items() if is_seed(key) and value is not None}
+
+
+def _seed_among(values: Mapping[str, Any], given: Seed) -> Seed:
+    told = {level(value): value for value in values.values()}
     if len(told) == 1:
         (value,) = told.values()
         is_whole = isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()
         return int(value) if is_whole else str(value)
     if told:
-        return " ".join(f"{key}={value}" for key, value in sorted(found.items()))
-    return reader.identity.seed
+        return " ".join(f"{key}={value}" for key, value in sorted(values.items()))
+    return given
 
 
 def find_groups(
@@ -139,14 +165,15 @@ def find_groups(
     for place, config in enumerate(configs):
         found.setdefault(_identity(config), []).append(place)
     firsts = [configs[places[0]] for places in found.values()]
-    differing = _differing(firsts)
+    differing = _telling(firsts, _differing(firsts))
     labels = _labels(firsts, differing)
+    seeds = seeds_of(readers)
     return [
         Group(
             label=label,
             config=configs[places[0]],
             runs=[readers[place] for place in places],
-            seeds=[seed_of(readers[place]) for place in places],
+            seeds=[seeds[place] for place in places],
             differing=tuple(differing),
         )
         for label, places in zip(labels, found.values(), strict=True)
@@ -213,6 +240,13 @@ def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({level(config.get(key)) for config in configs}) > 1]
 
 
+def _telling(configs: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
+    """The keys that a label needs: without what only repeats what the configuration tells."""
+    own = [key for key in differing if key not in IDENTITY_KEYS]
+    told = {_identity({key: config.get(key) for key in own}) for config in configs}
+    return own if len(told) == len(configs) else list(differing)
+
+
 def _labels(configs: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
     if not differing:
         return [ALL_RUNS] * len(configs)
@@ -222,12 +256,23 @@ def _labels(configs: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> l
 
 
 def _shown(value: Any) -> str:
+    """A value in a label; a text that would read as another value, or run into the next key, stands in quotes."""
     if value is None:
         return "none"
     if isinstance(value, str):
-        return value if value and not any(mark in value for mark in " =\n\t") else repr(value)
-    return (
-        f"{value:g}"
-        if isinstance(value, float) and float(f"{value:g}") == value
-        else encode({"": value}).decode()[4:-1]
-    )
+        return (
+            value if value.isprintable() and not _NEEDS_QUOTES.search(value) and not _is_number(value) else repr(value)
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else f"{value:g}"
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return encode({"": plain(value)}).decode()[4:-1]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

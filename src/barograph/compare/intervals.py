@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import special, stats
 from scipy.optimize import brentq
 
-from barograph.compare.resample import Floats, make_generator
+from barograph.compare.resample import Floats, make_generator, scale_of
 
 LEVEL: Final = 0.95
 MIN_BOOTSTRAP: Final = 10
@@ -54,6 +54,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
         """The interval of the negated quantity."""
         return msgspec.structs.replace(self, low=-self.high, high=-self.low)
 
+    def times(self, factor: float) -> Interval:
+        """The interval of the quantity times a positive number."""
+        return self if factor == 1.0 else msgspec.structs.replace(self, low=self.low * factor, high=self.high * factor)
+
 
 def iqm(values: npt.ArrayLike) -> float:
     """The interquartile mean: the mean without the lowest and the highest quarter of the runs, rounded down.
@@ -85,6 +89,9 @@ def mean_interval(values: npt.ArrayLike, *, level: float = LEVEL) -> Interval | 
     numbers = np.asarray(values, dtype=np.float64)
     if len(numbers) < 2:  # noqa: PLR2004 - a spread needs two
         return None
+    if (scale := scale_of(numbers)) != 1.0:
+        scaled = mean_interval(numbers / scale, level=level)
+        return None if scaled is None else scaled.times(scale)
     found = None
     if len(numbers) >= MIN_BOOTSTRAP:
         found = _studentised_bootstrap(numbers, _mean_and_error, level=level)
@@ -107,6 +114,9 @@ def iqm_interval(values: npt.ArrayLike) -> Interval | None:
     """
     numbers = np.asarray(values, dtype=np.float64)
     n = len(numbers)
+    if (scale := scale_of(numbers)) != 1.0:
+        scaled = iqm_interval(numbers / scale)
+        return None if scaled is None else scaled.times(scale)
     if n in _IQM_CRITICAL:
         centre, reach = iqm(numbers), _IQM_CRITICAL[n] * float(numbers.std(ddof=1)) / math.sqrt(n)
         return Interval(low=centre - reach, high=centre + reach, level=LEVEL, method="calibrated t")
@@ -167,13 +177,18 @@ def difference_interval(a: npt.ArrayLike, b: npt.ArrayLike, *, paired: bool, lev
     if min(len(first), len(second)) < 2:  # noqa: PLR2004 - a spread needs two
         return None
     if paired:
-        return mean_interval(first - second, level=level)
+        scale = scale_of(first, second)
+        found = mean_interval(first / scale - second / scale, level=level)
+        return None if found is None else found.times(scale)
     difference, error, df = welch(first, second)
     return _around((difference, error), df=df, level=level, method="Welch t")
 
 
 def welch(a: Floats, b: Floats) -> tuple[float, float, float]:
     """The difference of means, its standard error, and Welch's degrees of freedom."""
+    if (scale := scale_of(a, b)) != 1.0:
+        difference, error, df = welch(a / scale, b / scale)
+        return difference * scale, error * scale, df
     variance_a, variance_b = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     total = variance_a + variance_b
     if total == 0:

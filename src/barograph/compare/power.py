@@ -22,6 +22,7 @@ from barograph.compare.resample import (
     num_signs,
     num_splits,
     runs_to_reach,
+    scale_of,
     sign_matrix,
     split_matrix,
 )
@@ -43,7 +44,7 @@ class SeedsNeeded(msgspec.Struct, frozen=True, kw_only=True):
         low: the lower end of its interval (95 %), which is that of the spread that few runs show; None as for ``n``.
         high: the upper end; None when more than ``max_runs``.
         more: how many more than the smaller group has; 0 when the runs at hand should have shown the difference.
-        difference: of means, in units of the metric.
+        difference: of means, in units of the metric; NaN when a run has no finite value.
         power: how often the difference is then seen.
         alpha: at which level.
         paired: whether runs that share a seed are compared.
@@ -66,7 +67,8 @@ class SeedsNeeded(msgspec.Struct, frozen=True, kw_only=True):
         """E.g. ``about 4 more seeds each (0 to 31) to see a difference of 0.12``."""
         what = f"to see a difference of {self.difference:.3g}"
         if self.reason:
-            return f"how many more seeds {what} is not known: {self.reason}"
+            asked = "would tell" if math.isnan(self.difference) or self.difference == 0 else f"it takes {what}"
+            return f"how many more seeds {asked} is not known: {self.reason}"
         if self.n is None or self.more is None:
             return f"more than {self.max_runs} seeds each {what}"
         have = self.n - self.more
@@ -113,11 +115,13 @@ def seeds_needed(
     second = b if partner is None else partner
     x, y = _per_run(a), _per_run(second)
     is_paired = partner is not None
+    scale = scale_of(x, y)
+    x, y = x / scale, y / scale
     observed = float(x.mean() - y.mean()) if np.isfinite(x).all() and np.isfinite(y).all() else math.nan
-    size = abs(observed if difference is None else difference)
+    size = abs(observed if difference is None else difference / scale)
     base = SeedsNeeded(
         n=None, low=None, high=None, more=None,
-        difference=size, power=power, alpha=alpha, paired=is_paired, max_runs=max_runs,
+        difference=size * scale, power=power, alpha=alpha, paired=is_paired, max_runs=max_runs,
     )  # fmt: skip
     reason = _why_not(x, y, size)
     if reason:
@@ -168,7 +172,7 @@ def _why_not(x: Floats, y: Floats, difference: float) -> str:
         return "a run has no finite value"
     if min(len(x), len(y)) < 2:  # noqa: PLR2004 - a spread needs two
         return f"{len(x)} and {len(y)} runs show no spread; record at least two of each"
-    return "" if difference > 0 else "the groups do not differ at all; name a difference"
+    return "" if difference > 0 else "the groups do not differ at all"
 
 
 def _residuals(x: Floats, y: Floats, *, paired: bool) -> list[Floats]:

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from barograph.errors import MisuseError
 
 Floats = npt.NDArray[np.float64]
+_SMALL: Final = 1e-100
+_LARGE: Final = 1e100
 Draw = Callable[[], np.random.Generator]
 
 MAX_EXACT: Final = 20_000
@@ -43,6 +45,20 @@ def make_generator(*arrays: npt.ArrayLike, purpose: str) -> np.random.Generator:
         digest.update(f"{numbers.shape}".encode())
         digest.update(np.where(np.isnan(numbers), np.nan, numbers).tobytes())
     return np.random.default_rng(int.from_bytes(digest.digest()[:16], "little"))
+
+
+def scale_of(*arrays: Floats) -> float:
+    """What to divide numbers by so that their squares neither overflow nor vanish; 1 for ordinary ones.
+
+    A power of two, so that dividing loses no digit.
+
+    >>> scale_of(np.array([3.0, -5.0])), scale_of(np.array([1.0])) == scale_of(np.array([2.0e200]))
+    (1.0, False)
+    """
+    largest = max((float(np.abs(array).max()) for array in arrays if array.size), default=0.0)
+    if largest == 0.0 or not math.isfinite(largest) or _SMALL < largest < _LARGE:
+        return 1.0
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1)
 
 
 def num_splits(n_a: int, n_b: int) -> int:

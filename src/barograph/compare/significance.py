@@ -22,6 +22,7 @@ from barograph.compare.resample import (
     make_generator,
     num_signs,
     num_splits,
+    scale_of,
     sign_matrix,
     smallest_p,
     split_matrix,
@@ -121,6 +122,46 @@ def _welch_p(a: Floats, b: Floats) -> float:
     return float(2 * special.stdtr(df, -abs(difference) / error))
 
 
+def curves_differ_guarded(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, paired: bool, num_random: int = NUM_RANDOM
+) -> CurveSignificance:
+    """The test of curves that verdicts rest on: as ``curves_differ``, and unpaired not below Welch's p at any step.
+
+    Welch's p is corrected for the number of steps (Bonferroni). The largest statistic over many steps is moved by
+    unequal spreads more than a single one: 5 runs against 5 with three times the spread differ somewhere in 20 steps in
+    23 % instead of 5 %, 3 against 10 with five times the spread in 70 %. Pairs need no guard: the signs of their
+    differences may be flipped whatever the spreads are.
+
+    Args:
+        a: one row per run, one column per step.
+        b: the same; for pairs, in the same order.
+        paired: whether the runs are pairs.
+        num_random: how many arrangements are drawn where there are more than ``MAX_EXACT``.
+
+    Raises:
+        MisuseError: as ``curves_differ``.
+    """
+    found = curves_differ(a, b, paired=paired, num_random=num_random)
+    if paired:
+        return found
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    num_steps = first.shape[1]
+    if min(len(first), len(second)) == 1:
+        welchs = np.ones(num_steps)
+    else:
+        welchs = np.array([_welch_p(one, other) for one, other in zip(first.T, second.T, strict=True)])
+    p = np.maximum(found.p, np.minimum(1.0, num_steps * welchs))
+    step = int(np.lexsort((-np.abs(found.statistics), p))[0])
+    statistic = found.statistics[step]
+    overall = msgspec.structs.replace(
+        found.overall,
+        p=float(p[step]),
+        direction=int(np.sign(statistic)) if abs(statistic) > _TIE else 0,
+        test=f"{found.overall.test}, not below Welch's t",
+    )
+    return msgspec.structs.replace(found, overall=overall, p=p)
+
+
 def ranks_differ(a: npt.ArrayLike, b: npt.ArrayLike, *, paired: bool, num_random: int = NUM_RANDOM) -> Significance:
     """Test whether one group tends to be higher, by ranks alone.
 
@@ -161,6 +202,8 @@ def curves_differ(
     """
     first, second = _check(a, b, paired=paired, ranks=ranks)
     n_a, n_b = len(first), len(second)
+    if not ranks and (scale := scale_of(first, second)) != 1.0:
+        first, second = first / scale, second / scale
 
     def draw() -> np.random.Generator:
         return make_generator(first, second, purpose="arrangements")

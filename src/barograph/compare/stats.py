@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from barograph.compare.intervals import Interval, iqm, iqm_interval, mean_interval, median_interval
-from barograph.compare.resample import Floats
+from barograph.compare.resample import Floats, scale_of
 from barograph.compare.values import Sample, worst_as_infinite
 from barograph.errors import MisuseError
 
@@ -113,17 +113,19 @@ def _summary(values: npt.NDArray[np.float64], *, mode: str) -> Summary:
     num_nonfinite = int((~np.isfinite(values)).sum())
     if num_nonfinite:
         return _summary_of_ranks(worst_as_infinite(values, mode=mode), num_nonfinite)
+    scale = scale_of(values)
+    scaled = values / scale
     return Summary(
         n=n,
-        mean=float(values.mean()),
+        mean=float(scaled.mean()) * scale,
         mean_interval=mean_interval(values),
-        median=float(np.median(values)),
+        median=float(np.median(scaled)) * scale,
         median_interval=median_interval(values),
-        iqm=iqm(values),
+        iqm=iqm(scaled) * scale,
         iqm_interval=iqm_interval(values),
         min=float(values.min()),
         max=float(values.max()),
-        std=float(values.std(ddof=1)) if n > 1 else None,
+        std=float(scaled.std(ddof=1)) * scale if n > 1 else None,
         reason="" if n > 1 else "one run says nothing about its spread",
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from barograph.compare.correction import holm, plan
 from barograph.compare.groups import Group
+from barograph.compare.repeats import without_copies
 from barograph.compare.stats import Summary, summarise
 from barograph.compare.values import Mode, NonFinite, Reduce, Sample, collect
 from barograph.compare.verdict import Comparison, compare
@@ -179,7 +180,7 @@ def make_table(
         mode=whole.mode,
         baseline=baseline.label,
         rows=rows,
-        skipped=list(whole.skipped),
+        skipped=[found for sample in samples for found in sample.skipped],
     )
 
 
@@ -215,7 +216,7 @@ def _sample(group: Group, whole: Sample, reduce: Reduce) -> Sample:
     skipped = [found for found in whole.skipped if found.path in mine]
     if reduce == "curve" and places:
         part = collect(group, whole.metric, split=whole.split, reduce="curve", mode=whole.mode)
-    return msgspec.structs.replace(part, label=group.label, skipped=skipped, reduce=reduce)
+    return without_copies(msgspec.structs.replace(part, label=group.label, skipped=skipped, reduce=reduce))
 
 
 def _per_run(sample: Sample) -> Sample:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from barograph.compare.groups import Group, Seed, seed_of
+from barograph.compare.groups import Group, Seed, seeds_of
 from barograph.compare.resample import Floats
 from barograph.errors import MetricNotFoundError, MisuseError
 from barograph.read.arrays import Series
@@ -35,6 +35,9 @@ HIGHER_IS_BETTER: Final = frozenset(
     | {"rouge", "iou", "miou", "dice", "psnr", "ssim", "r2", "map", "ndcg", "mrr", "likelihood", "elbo", "success"}
     | {"throughput", "correct", "exact", "hits", "top1", "top5"}
 )
+TURNS_ROUND: Final = frozenset({"neg", "negative", "minus", "inverse", "drop", "gap", "diff", "delta", "change"})
+"""Words with which the others no longer tell: sklearn's ``neg_mean_squared_error`` is better when high."""
+NEGATIVE_LIKELIHOOD: Final = (frozenset({"neg", "likelihood"}), frozenset({"negative", "likelihood"}))
 EPOCH_SPLIT: Final = "epoch"
 SUMMARY_SPLIT: Final = "summary"
 _SUMMARY_PREFIX: Final = "summary."
@@ -131,16 +134,25 @@ def match_seeds(a: Sample, b: Sample) -> Sample | None:
 def infer_mode(metric: str) -> Mode:
     """Whether low or high values of a metric are better, told by the words of its name.
 
-    A name with a word of ``LOWER_IS_BETTER`` is to be minimised, one with a word of ``HIGHER_IS_BETTER`` maximised.
+    A name with a word of ``LOWER_IS_BETTER`` is to be minimised, one with a word of ``HIGHER_IS_BETTER`` maximised, and
+    a negative likelihood minimised. A word of ``TURNS_ROUND`` beside them leaves it open.
 
     Raises:
-        MisuseError: no word tells, or words of both kinds do.
+        MisuseError: no word tells, or words of both kinds do, or one may turn them round.
 
-    >>> infer_mode("val/loss"), infer_mode("episode_reward"), infer_mode("macro-F1")
-    ('min', 'max', 'max')
+    >>> infer_mode("val/loss"), infer_mode("episode_reward"), infer_mode("macro-F1"), infer_mode("neg_log_likelihood")
+    ('min', 'max', 'max', 'min')
     """
     words = set(_WORDS.findall(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", metric).lower()))
     lower, higher = sorted(words & LOWER_IS_BETTER), sorted(words & HIGHER_IS_BETTER)
+    turned = sorted(words & TURNS_ROUND)
+    if turned and not lower and any(it <= words for it in NEGATIVE_LIKELIHOOD):
+        return "min"
+    if turned and (lower or higher):
+        raise MisuseError(
+            f"whether low or high {metric!r} is better is not clear: {', '.join(turned)} may turn "
+            f"{', '.join(lower + higher)} round; give mode='min' or mode='max'"
+        )
     if lower and not higher:
         return "min"
     if higher and not lower:
@@ -188,19 +200,24 @@ def collect(
     mode = mode or infer_mode(metric)
     readers = runs.readers if isinstance(runs, Runs) else runs.runs if isinstance(runs, Group) else list(runs)
     chosen, curves = _find_curves(readers, metric, split=split, rank=rank)
-    kept = [(reader, curve) for reader, curve in zip(readers, curves, strict=True) if curve is not None and len(curve)]
+    seeds = runs.seeds if isinstance(runs, Group) else seeds_of(readers)
+    kept = [
+        (reader, curve, seed)
+        for reader, curve, seed in zip(readers, curves, seeds, strict=True)
+        if curve is not None and len(curve)
+    ]
     place = f"on {chosen!r}" if chosen not in (EPOCH_SPLIT, SUMMARY_SPLIT) else f"in its {chosen}"
     skipped = [
         Skipped(path=str(reader.path), reason=f"it has no {metric!r} {place}")
         for reader, curve in zip(readers, curves, strict=True)
         if curve is None or not len(curve)
     ]
-    found = [curve for _, curve in kept]
-    values, steps, num_recorded, nonfinite = _reduce(found, reduce, mode, [str(reader.path) for reader, _ in kept])
+    run_dirs = [str(reader.path) for reader, _, _ in kept]
+    values, steps, num_recorded, nonfinite = _reduce([curve for _, curve, _ in kept], reduce, mode, run_dirs)
     return Sample(
         values=values,
-        seeds=[seed_of(reader) for reader, _ in kept],
-        run_dirs=[str(reader.path) for reader, _ in kept],
+        seeds=[seed for _, _, seed in kept],
+        run_dirs=run_dirs,
         nonfinite=nonfinite,
         skipped=skipped,
         metric=metric,

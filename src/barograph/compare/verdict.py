@@ -16,8 +16,15 @@ from scipy import special
 from barograph.compare.effect import Effect, Improvement, measure_effect, probability_of_improvement
 from barograph.compare.intervals import Interval, difference_interval, welch
 from barograph.compare.power import SeedsNeeded
-from barograph.compare.resample import Floats, check_level, runs_to_reach
-from barograph.compare.significance import Significance, curves_differ, means_differ_guarded, ranks_differ
+from barograph.compare.repeats import shared_seeds
+from barograph.compare.resample import Floats, check_level, runs_to_reach, scale_of
+from barograph.compare.significance import (
+    Significance,
+    curves_differ,
+    curves_differ_guarded,
+    means_differ_guarded,
+    ranks_differ,
+)
 from barograph.compare.values import Mode, NonFinite, Sample, match_seeds, worst_as_infinite
 from barograph.errors import MisuseError
 
@@ -186,7 +193,7 @@ def compare(
         exact=found.exact,
         n_a=len(a),
         n_b=len(b),
-        difference=float(means[0].mean() - means[1].mean()) if is_finite else None,
+        difference=_difference(*means) if is_finite else None,
         interval=difference_interval(*means, paired=partner is not None) if is_finite else None,
         effect=measure_effect(*means, paired=partner is not None),
         probability_of_improvement=probability_of_improvement(*means, mode=mode, paired=partner is not None),
@@ -195,7 +202,7 @@ def compare(
         p_equivalence=_p_equivalence(x, y, margin, paired=partner is not None) if is_finite else None,
         curve=curve,
         direction=sign * found.direction,
-        notes=(*notes, *_nonfinite_notes(a, b)),
+        notes=(*notes, *filter(None, map(shared_seeds, (a, b))), *_nonfinite_notes(a, b)),
     )
 
 
@@ -250,13 +257,19 @@ def describe(comparison: Comparison) -> str:
         case "mixed" if it.curve is not None:
             return f"better at {len(it.curve.better)} steps, worse at {len(it.curve.worse)}: {facts}"
         case "cannot tell":
-            more = "" if it.seeds_needed is None else f"; {it.seeds_needed.words()}"
             why = f"; {it.reason}" if it.reason else ""
+            is_said = it.seeds_needed is None or (it.reason and it.seeds_needed.reason)
+            more = "" if it.seeds_needed is None or is_said else f"; {it.seeds_needed.words()}"
             return f"cannot tell yet: {facts}{why}{more}"
         case None:
             return f"not judged yet: {facts}"
         case _:
             return f"{it.verdict}: {facts}"
+
+
+def _difference(x: Floats, y: Floats) -> float:
+    scale = scale_of(x, y)
+    return float((x / scale).mean() - (y / scale).mean()) * scale
 
 
 def _check(a: Sample, b: Sample, *, margin: float | None) -> None:
@@ -316,7 +329,7 @@ def _test(
         rank = ranks_differ(x, y, paired=is_paired)
         return (means_differ_guarded(x, y, paired=is_paired) if is_finite else rank), rank, None
     ranked = curves_differ(x, y, paired=is_paired, ranks=True)
-    found = curves_differ(x, y, paired=is_paired) if is_finite else ranked
+    found = curves_differ_guarded(x, y, paired=is_paired) if is_finite else ranked
     differences = (x.mean(axis=0) - y.mean(axis=0)).tolist() if is_finite else [None] * x.shape[1]
     curve = CurveDifference(
         num_steps=x.shape[1],

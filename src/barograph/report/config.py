@@ -73,6 +73,7 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         title: heading of the page; made of the kind and the runs when not given.
         kind: what sort of report; a name in the entry point group ``barograph.reports``.
         metrics: what is aggregated and drawn, as ``NAME`` or ``SPLIT/NAME``; the losses when not given.
+        figures: whether figures are drawn; without them a report of many runs is made in seconds.
         outputs: where the report goes.
         inference: whether models are run again.
         options: of the kind.
@@ -83,6 +84,7 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     title: str | None = None
     kind: str | None = None
     metrics: list[str] = []
+    figures: bool = True
     outputs: Outputs = Outputs()
     inference: Inference = Inference()
     options: dict[str, Any] = {}

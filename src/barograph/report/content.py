@@ -7,6 +7,7 @@ what readers add (edits, backlinks), and bytes that a repair kept aside. A seale
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from barograph.facts.rundir import RunDir
 from barograph.read.columns import find_streams, iterate_blocks
 
 _ROOT_FILES: Final = ("run.json", "config.yaml", "config.attempt*.yaml", ".hydra/config.yaml", ".hydra/overrides.yaml")
+_IMPORTED: Final = re.compile(rb'"imported_t":[\d.e+-]+')
 _DERIVED: Final = frozenset({"scalars.csv"})
 
 
@@ -57,9 +59,20 @@ def read_content(directory: RunDir) -> Content:
             if stem not in parts:  # until a seal is finished both are there, and the rows count
                 parts[stem] = _hash_sealed(directory, path)
                 sealed.append(stem)
+        elif name == directory.identity.name:
+            parts[name] = _hash_identity(path)
         else:
             parts[name] = hash_file(path)
     return Content(sha256=combine(parts), size_bytes=size_bytes, parts=parts, sealed=sealed)
+
+
+def hash_edits(directory: RunDir) -> str:
+    """SHA-256 of the edits of a run; "" when it has none. They are no facts, but names and groups follow them.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    return hash_file(directory.edits) if directory.edits.is_file() else ""
 
 
 def combine(parts: Mapping[str, str]) -> str:
@@ -70,6 +83,11 @@ def combine(parts: Mapping[str, str]) -> str:
 def hash_lines(lines: Iterable[str]) -> str:
     """SHA-256 of lines of text."""
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _hash_identity(path: Path) -> str:
+    """The hash of ``run.json``; when another tool's run was imported is no fact of it: the cache is made anew."""
+    return hashlib.sha256(_IMPORTED.sub(b'"imported_t":0', path.read_bytes())).hexdigest()
 
 
 def hash_file(path: Path) -> str:

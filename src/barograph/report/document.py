@@ -98,7 +98,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         name: of its file, ``figure-NAME.png``.
         title: its heading, and what stands in its place where it cannot be seen.
         figure: a matplotlib ``Figure``.
-        data: columns of one length, exactly what is drawn; written beside the picture.
+        data: columns of one length, exactly what is drawn; written beside the picture. Empty where what is drawn is no
+            table.
         caption: what to know about it.
     """
 

@@ -14,6 +14,8 @@ import msgspec
 
 from barograph.facts.codec import encode, plain
 from barograph.facts.descriptor import replace_file
+from barograph.plot.many.style import DPI
+from barograph.plot.style import own_style
 from barograph.report.content import hash_file
 from barograph.report.directory import ReportDir
 from barograph.report.document import Cell, Document, Picture, Shown, Table
@@ -85,11 +87,13 @@ def save_picture(directory: ReportDir, picture: Picture, *, part: str) -> tuple[
             break
         path = directory.figure(f"{picture.name}-{number}", part=part)
     buffer = io.BytesIO()
-    picture.figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    with own_style():
+        picture.figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, buffer.getvalue())
-    rows = zip(*picture.data.values(), strict=True)
-    write_csv(path.with_suffix(".csv"), list(picture.data), rows)
+    if picture.data:
+        rows = zip(*picture.data.values(), strict=True)
+        write_csv(path.with_suffix(".csv"), list(picture.data), rows)
     return path.relative_to(directory.path).as_posix(), buffer.getvalue()
 
 

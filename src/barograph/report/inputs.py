@@ -11,6 +11,7 @@ from barograph.errors import ReportError, RunNotFoundError
 from barograph.facts.log import Damage
 from barograph.facts.rundir import default_root
 from barograph.read.catalog import discover_runs, find_run
+from barograph.read.foreign.adopt import native_root
 from barograph.read.frames import Runs, Skipped
 from barograph.read.run import RunReader
 from barograph.read.status import LIVING
@@ -23,7 +24,8 @@ def gather(inputs: Inputs, *, allow_unended: bool, root: str | os.PathLike[str] 
     """The runs that a report is about; those it leaves out are in ``skipped``.
 
     Left out are runs without a recorded end (``on_train_end``): living ones, killed ones, lost ones; runs with
-    places in their files that hold no fact; and what ``inputs.select`` does not choose.
+    places in their files that hold no fact; and what ``inputs.select`` does not choose. Runs of a tool that does not
+    tell how they ended count as ended.
 
     Args:
         inputs: which runs.
@@ -68,11 +70,17 @@ def listed(skipped: Iterable[Skipped]) -> str:
 
 def _paths(inputs: Inputs, root: str | os.PathLike[str]) -> list[Path]:
     if inputs.sweep_dir is not None:
-        return discover_runs(inputs.sweep_dir)
-    found = dict.fromkeys(find_run(name, root).absolute() for name in inputs.runs)
+        return discover_runs(native_root(inputs.sweep_dir))
+    found = dict.fromkeys(path.absolute() for name in inputs.runs for path in _named(name, root))
     if not found:
         raise RunNotFoundError("inputs.runs is empty; name one run at least")
     return list(found)
+
+
+def _named(name: str, root: str | os.PathLike[str]) -> list[Path]:
+    """The run that is meant; of what another tool wrote, every run in it."""
+    place = native_root(name)
+    return [find_run(name, root)] if place == Path(name) else discover_runs(place)
 
 
 def _reason(reader: RunReader, *, allow_unended: bool, allow_damaged: bool) -> str:
@@ -81,7 +89,7 @@ def _reason(reader: RunReader, *, allow_unended: bool, allow_damaged: bool) -> s
         status = reader.status()
         if status.state in LIVING:
             return f"still {status.state}: {status.reason}"
-        if reader.exit_record() is None and not any(reader.events("on_train_end")):
+        if reader.exit_record() is None and not reader.is_imported and not any(reader.events("on_train_end")):
             return f"no on_train_end: {status.state}; {status.reason}"
     if not allow_damaged:
         damage = _damage(reader)

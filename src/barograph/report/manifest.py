@@ -33,6 +33,7 @@ class RunEntry(msgspec.Struct, frozen=True, kw_only=True):
         content_sha256: over its facts.
         size_bytes: of its facts.
         parts: the SHA-256 of each file of facts.
+        edits_sha256: of the edits that were laid over them (names, tags, keys filled in); "" when there were none.
         checkpoint: the file that inference ran, relative to the run; None when none was run.
         checkpoint_sha256: its hash.
     """
@@ -45,6 +46,7 @@ class RunEntry(msgspec.Struct, frozen=True, kw_only=True):
     content_sha256: str
     size_bytes: int
     parts: dict[str, str]
+    edits_sha256: str = ""
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
 

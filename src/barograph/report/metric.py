@@ -18,11 +18,13 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         of: ``metric`` for what ``run.log`` recorded, ``epoch`` for what epochs ended with.
         name: as it was recorded.
         split: of a metric.
+        better: whether a small or a large value is good, where somebody says so.
     """
 
     of: Literal["metric", "epoch"]
     name: str
     split: str = ""
+    better: Mode | None = None
 
     @property
     def label(self) -> str:
@@ -38,9 +40,13 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     def mode(self) -> Mode:
         """Whether a small or a large value is good, as ``compare.values`` tells by the name; small where it cannot.
 
+        No verdict rests on this: a comparison refuses where the name does not tell.
+
         >>> Metric(of="epoch", name="val_acc").mode, Metric(of="metric", name="width").mode
         ('max', 'min')
         """
+        if self.better is not None:
+            return self.better
         try:
             return infer_mode(self.name)
         except MisuseError:

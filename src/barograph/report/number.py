@@ -73,7 +73,7 @@ class Facts:
         self.numbers: dict[str, Number] = {}
         self.states: dict[str, Status] = {key: reader.status() for key, reader in self.readers.items()}
         self._labels = _labels(self.readers)
-        self._comparisons: dict[str, list[Compared]] = {}
+        self._comparisons: dict[str, Compared] = {}
         self._summaries: dict[tuple[tuple[str, ...], Query], Summary | None] = {}
 
     @property
@@ -84,6 +84,14 @@ class Facts:
     def label(self, key: str) -> str:
         """What a run is called in tables and figures: its name, with its seed or directory where others share it."""
         return self._labels[key]
+
+    def counts(self, key: str) -> bool:
+        """Whether a run is part of means and comparisons, as ``compare.comparator`` has it: it finished.
+
+        Runs of a tool that does not tell how they ended count too.
+        """
+        state = self.states[key].state
+        return state == "finished" or (state == "lost" and self.readers[key].is_imported)
 
     def total(self, number_id: str, query: Query, keys: Sequence[str]) -> Number:
         """Ask for the sum of a count over runs; of a single run for the count itself."""
@@ -124,7 +132,7 @@ class Facts:
         if query.of == "inference":
             raise ReportError(f"{query.words()} is not computed from facts; run the report again to get it anew")
         if query.of == "comparison":
-            return self._compared(query)
+            return self.compared(query.settings).look_up(query)
         found = [self.values[key].value(query) for key in keys]
         if query.statistic == "value":
             if len(found) != 1:
@@ -140,17 +148,12 @@ class Facts:
             self._summaries[place] = _summarise(numbers, query.mode)
         return _statistic(self._summaries[place], query.statistic), len(numbers)
 
-    def _compared(self, query: Query) -> tuple[Value, int]:
-        from barograph.report.comparing import look_up  # noqa: PLC0415 - scipy, for reports that compare
-
-        return look_up(self.compared(query.settings), query.name)
-
-    def compared(self, settings: str) -> list[Compared]:
-        """All configurations compared, as the settings say; made once."""
-        from barograph.report.comparing import compare_all  # noqa: PLC0415 - the same
+    def compared(self, settings: str) -> Compared:
+        """All configurations compared, as the settings (a ``comparing.Plan``) say; made once."""
+        from barograph.report.comparing import compare_all  # noqa: PLC0415 - scipy, for reports that compare
 
         if settings not in self._comparisons:
-            self._comparisons[settings] = compare_all(self.runs, settings)
+            self._comparisons[settings] = compare_all(self.readers, settings)
         return self._comparisons[settings]
 
 

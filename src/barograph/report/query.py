@@ -22,7 +22,6 @@ _SOURCE_WORDS: Final = {
     "ledger": "in the recorder's ledger",
     "criterion": "evidence of the criterion",
     "check": "of the check",
-    "comparison": "of the comparison",
     "inference": "by inference",
 }
 _STATISTIC_WORDS: Final = {
@@ -49,10 +48,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         reduce: what is taken of a curve: ``last``, ``first``, ``min``, ``max``, ``mean``, ``count``, ``last_step``,
             ``min_step``, ``max_step``, ``num_nonfinite``, ``num_superseded``, ``num_shown`` or ``num_shown_by_time``
             (points of it in a figure); of a criterion its ``value`` or ``step``; of a check what it ``expected`` and
-            ``got``.
-        at: which of several checks, from 0.
+            ``got``; of a comparison one of its ``verdict``, ``insight``, ``impact``, ``excluded`` and ``best``.
+        at: which of several checks, verdicts, insights or impacts, from 0.
         statistic: over the runs; ``value`` is that of the one run.
-        settings: of a comparison, how it was made, as JSON.
+        settings: of a comparison, how it was made: a ``comparing.Plan`` as JSON.
         mode: whether a small or a large value is good: a run whose value is not finite counts as the worst.
     """
 
@@ -72,6 +71,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         >>> Query(of="metric", name="loss", split="val", reduce="min", statistic="mean").words()
         'mean over runs of: min of loss on val'
         """
+        if self.of == "comparison":
+            return f"{self.name} of {self.reduce} {self.at + 1} of the comparison"
         what = f"{self.reduce} of {self.name}" if self.reduce else self.name
         if self.of == "metric":
             what += f" on {self.split}" + (f", rank {self.rank}" if self.rank else "")

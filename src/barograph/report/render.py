@@ -21,6 +21,9 @@ MAX_RUNS: Final = 4
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _DOTS_PER_PIXEL: Final = 2.0
 _WIDE_PX: Final = 620
+_SHORT_CHARS: Final = 24
+_LONG_CHARS: Final = 48
+_PATH_CHARS: Final = 100
 
 
 class Page:
@@ -42,6 +45,7 @@ class Page:
         self._environment = jinja2.Environment(
             loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
         )
+        self._environment.filters["width"] = _width
 
     def html(self, document: Document) -> str:
         """The whole page."""
@@ -132,6 +136,13 @@ class Page:
         names = [f"{self._manifest.runs[key].name} ({self._manifest.runs[key].run_id[:8] or key})" for key in keys]
         more = f" and {len(names) - MAX_RUNS} more" if len(names) > MAX_RUNS else ""
         return f"{'1 run' if len(names) == 1 else f'{len(names)} runs'}: {', '.join(names[:MAX_RUNS])}{more}"
+
+
+def _width(text: str) -> str:
+    """How much room a cell of text needs, as a class of the style sheet: short texts and paths are not broken."""
+    if len(text) <= _SHORT_CHARS or (" " not in text and len(text) <= _PATH_CHARS):
+        return "short"
+    return "wide" if len(text) > _LONG_CHARS else "middle"
 
 
 def _gathered(items: Sequence[Item]) -> list[Item | list[Picture]]:

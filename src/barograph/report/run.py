@@ -22,8 +22,10 @@ import msgspec
 
 from barograph.errors import BarographWarning, ReportError
 from barograph.facts.descriptor import replace_file
+from barograph.read.status import LIVING
 from barograph.report.backlinks import add_backlink
 from barograph.report.config import ReportConfig, read_report_config
+from barograph.report.content import hash_edits, read_content
 from barograph.report.directory import ReportDir, create_report_dir
 from barograph.report.document import Document
 from barograph.report.files import hash_files, save_picture, write_json, write_summary, write_table
@@ -107,7 +109,20 @@ def run_report(
     )
     _write(directory, manifest, document, inferred)
     _link(directory, manifest, facts)
+    _warn_of_growing(facts)
     return directory.path
+
+
+def _warn_of_growing(facts: Facts) -> None:
+    """A run that was written to meanwhile is not what the report says, and verification will say so."""
+    for key, reader in facts.readers.items():
+        if facts.states[key].state in LIVING and read_content(reader.directory) != facts.contents[key]:
+            warnings.warn(
+                f"{reader.path} was written to while the report was made, so its numbers are of different moments; "
+                f"make the report again when the run has ended",
+                BarographWarning,
+                stacklevel=3,
+            )
 
 
 def _kind(kind: str | ReportKind | None, config: ReportConfig) -> ReportKind:
@@ -129,6 +144,7 @@ def _entry(directory: ReportDir, facts: Facts, key: str, checkpoint: tuple[str, 
         content_sha256=content.sha256,
         size_bytes=content.size_bytes,
         parts=content.parts,
+        edits_sha256=hash_edits(reader.directory),
         checkpoint=None if checkpoint is None else checkpoint[0],
         checkpoint_sha256=None if checkpoint is None else checkpoint[1],
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from barograph.compare.groups import find_groups
+from barograph.compare.groups import Group, find_groups
 from barograph.report.number import Facts
 
 
@@ -27,14 +27,19 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_variants(facts: Facts) -> list[Variant]:
     """The runs by their settings, as ``compare.groups`` tells them apart."""
-    by_path = {reader.path: key for key, reader in facts.readers.items()}
+    return to_variants(find_groups(facts.runs), facts)
+
+
+def to_variants(groups: Iterable[Group], facts: Facts) -> list[Variant]:
+    """Groups of runs, by the keys that the report gives them."""
+    keys = {reader.path: key for key, reader in facts.readers.items()}
     return [
         Variant(
             label=group.label,
             settings={name: group.config.get(name) for name in group.differing},
-            keys=[by_path[reader.path] for reader in group.runs],
+            keys=[keys[reader.path] for reader in group.runs],
         )
-        for group in find_groups(facts.runs)
+        for group in groups
     ]
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from barograph.compare.groups import IDENTITY_KEYS
 from barograph.report.document import Badge, Cell, Column, Prose, Shown, Style, Table, Tone
 from barograph.report.metric import Metric
 from barograph.report.number import Facts
 from barograph.report.query import Query
+
+if TYPE_CHECKING:
+    from barograph.compare.comparator import ComparisonReport
 
 COMMIT_CHARS: Final = 12
 MAX_LABELS: Final = 6
@@ -72,6 +76,8 @@ def status_badge(facts: Facts, key: str) -> Badge:
 def config_cell(facts: Facts, key: str, name: str) -> Ask | str:
     """A value of the configuration: a number with its address, or a text."""
     value = facts.values[key].config.get(name)
+    if value is None and name in IDENTITY_KEYS:  # these set runs apart as configuration does
+        value = getattr(facts.readers[key].identity, name)
     if isinstance(value, (int, float)):
         return Ask(Query(of="config", name=name), key)
     return "-" if value is None else str(value)
@@ -182,7 +188,7 @@ def origin_table(facts: Facts) -> Table | None:
         found.setdefault(texts, []).append(facts.label(key))
     if all(set(texts) == {"-"} for texts in found):
         return None
-    rows = [[*texts, _several(labels)] for texts, labels in found.items()]
+    rows = [[*texts, several(labels)] for texts, labels in found.items()]
     return make_table(facts, "origins", columns, rows, title="Code and machine")
 
 
@@ -191,7 +197,8 @@ def _section(provenance: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _several(labels: Sequence[str]) -> str:
+def several(labels: Sequence[str]) -> str:
+    """Names of runs as text, the first few of them."""
     more = f" and {len(labels) - MAX_LABELS} more" if len(labels) > MAX_LABELS else ""
     return f"{', '.join(labels[:MAX_LABELS])}{more}"
 
@@ -201,6 +208,16 @@ def skipped_table(facts: Facts) -> Table | None:
     columns = [Column(name="run_dir", title="run"), Column(name="reason", title="why it is not in the report")]
     rows = [[item.path, item.reason] for item in facts.runs.skipped]
     return make_table(facts, "skipped", columns, rows, is_file=True) if rows else None
+
+
+def left_out_table(facts: Facts, found: ComparisonReport) -> Table | None:
+    """The runs that are in the report but in no comparison; None when all are. ``training/not_compared.csv``."""
+    keys = {str(reader.path): key for key, reader in facts.readers.items()}
+    told = dict.fromkeys((it.path, it.reason) for it in found.skipped)
+    told |= dict.fromkeys((it.path, it.reason) for table in found.tables for it in table.skipped)
+    rows = [[facts.label(keys[path]), reason] for path, reason in told if path in keys]
+    columns = [Column(name="run", title="run"), Column(name="reason", title="why it is not compared")]
+    return make_table(facts, "not_compared", columns, rows, is_file=True) if rows else None
 
 
 def pair_table(facts: Facts, name: str, title: str, pairs: Mapping[str, Any]) -> Table | None:

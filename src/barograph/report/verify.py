@@ -15,24 +15,24 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from barograph.errors import BarographError, FormatError, ReportError, RunNotFoundError
+from barograph.errors import BarographError, FormatError, ReportError
 from barograph.facts.codec import decode
-from barograph.facts.rundir import RunDir
-from barograph.read.catalog import find_run
 from barograph.read.frames import Runs
-from barograph.read.identity import read_run_json
 from barograph.read.run import RunReader
-from barograph.report.content import hash_file, hash_lines
+from barograph.report.content import hash_edits, hash_file, hash_lines
 from barograph.report.directory import ReportDir
 from barograph.report.files import data_text, hash_files, read_csv
+from barograph.report.locate import Locator
 from barograph.report.manifest import Manifest, RunEntry, read_manifest
 from barograph.report.marks import mark_page, without_marks
 from barograph.report.number import Facts, Number
 from barograph.report.render import anchors
 from barograph.report.values import Value
 
-Code = Literal["manifest", "file", "extra_file", "cell", "run", "moved", "facts", "sealed", "number", "not_computed"]
-HARMLESS: Final = frozenset({"extra_file", "moved", "sealed", "not_computed"})
+Code = Literal[
+    "manifest", "file", "extra_file", "cell", "run", "moved", "facts", "sealed", "edited", "number", "not_computed"
+]
+HARMLESS: Final = frozenset({"extra_file", "moved", "sealed", "edited", "not_computed"})
 TOLERANCE: Final = 1e-9
 """Relative; another release of a library may add in another order. Edits of any size are found by the hashes."""
 # Facts that somebody edited may be anything, and make any arithmetic fail.
@@ -45,7 +45,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         code: what sort of thing. ``manifest``, ``file``: edited or gone; ``cell``: a number in a file is not that of
             the manifest; ``run``: a run is gone; ``facts``: facts of a run are others; ``number``: a number is
-            another when it is computed now. Harmless are ``moved``, ``sealed``, ``extra_file`` and ``not_computed``.
+            another when it is computed now. Harmless are ``moved``, ``sealed``, ``edited`` (names, tags, keys that were
+            filled in), ``extra_file`` and ``not_computed``.
         where: the file, run or number.
         message: in words.
         was: the value that the report has.
@@ -206,37 +207,19 @@ def _locate(
     directory: ReportDir, manifest: Manifest, root: str | os.PathLike[str] | None
 ) -> tuple[dict[str, RunReader], list[Finding]]:
     """The runs, where they are now."""
+    locator = Locator(directory, manifest, root)
     readers: dict[str, RunReader] = {}
     findings = []
     for key, entry in manifest.runs.items():
-        usual = Path(os.path.normpath(directory.path / entry.dir))
-        path = _find(entry, usual, root)
+        path = locator.find(entry)
         if path is None:
             message = f"the run {entry.run_id or entry.name!r} is not there any more; name where it is with --root"
             findings.append(Finding(code="run", where=entry.dir, message=message))
             continue
-        if path != usual:
+        if path != locator.usual(entry):
             findings.append(Finding(code="moved", where=entry.dir, message=f"the run was found in {path}"))
         readers[key] = RunReader(path)
     return readers, findings
-
-
-def _find(entry: RunEntry, usual: Path, root: str | os.PathLike[str] | None) -> Path | None:
-    """Where it was, whatever its ``run.json`` says now: an edit of it must not send us to an older copy."""
-    if RunDir(usual).is_run():
-        return usual
-    if RunDir(Path(entry.path)).is_run() and _is_that_run(Path(entry.path), entry):
-        return Path(entry.path)
-    if root is not None and entry.run_id:
-        try:
-            return find_run(entry.run_id, root)
-        except RunNotFoundError:
-            return None
-    return None
-
-
-def _is_that_run(path: Path, entry: RunEntry) -> bool:
-    return not entry.run_id or read_run_json(RunDir(path), []).get("run_id") == entry.run_id
 
 
 def _contents(manifest: Manifest, facts: Facts) -> Iterator[Finding]:
@@ -252,6 +235,9 @@ def _contents(manifest: Manifest, facts: Facts) -> Iterator[Finding]:
             elif name in content.sealed:
                 message = f"{name} was sealed as Parquet; the facts in it are the same"
                 yield Finding(code="sealed", where=f"{entry.dir}/{name}", message=message)
+        if hash_edits(facts.readers[key].directory) != entry.edits_sha256:
+            message = f"name, group, tags, notes or configuration of the run {entry.name!r} were edited since"
+            yield Finding(code="edited", where=f"{entry.dir}/edits.jsonl", message=message)
         if entry.checkpoint is not None:
             yield from _checkpoint(entry, facts.readers[key].path / entry.checkpoint)
 

@@ -1,24 +1,34 @@
-"""Configurations against each other: verdicts that refuse to guess, with the test, the interval and n of each."""
+"""Configurations against each other: verdicts that refuse to guess, the best one, what moved the metric, insights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from barograph.errors import ReportError
 from barograph.report.choice import choose_metrics
-from barograph.report.comparing import Compared, Plan
+from barograph.report.comparing import Compared, Plan, find_baseline, split_of
 from barograph.report.config import ReportConfig
-from barograph.report.curves import plot_curves, plot_loss_vs_time
-from barograph.report.document import Badge, Column, Document, Item, Prose, Section, Table, Tone
-from barograph.report.kinds.sweep import STATISTICS_NOTE, lead_lines, summary_table
+from barograph.report.curves import plot_curves, plot_loss_vs_time, plot_values
+from barograph.report.document import Badge, Cell, Column, Document, Item, Prose, Section, Shown, Style, Table, Tone
+from barograph.report.kinds.sweep import STATISTICS_NOTE, lead_lines, summary_table, title_of
 from barograph.report.metric import Metric
 from barograph.report.number import Facts
 from barograph.report.query import Query
-from barograph.report.sweep_params import Variant, find_params, find_variants
-from barograph.report.tables import Ask, make_table, origin_table, run_table, skipped_table
+from barograph.report.sweep_params import Variant, find_params, to_variants
+from barograph.report.tables import (
+    Ask,
+    config_cell,
+    left_out_table,
+    make_table,
+    origin_table,
+    pair_table,
+    run_table,
+    several,
+    skipped_table,
+)
 
 TONES: Final[Mapping[str, Tone]] = {"better": "good", "worse": "bad", "mixed": "warning", "no difference": "quiet"}
 NUMBERS: Final = (
@@ -34,11 +44,15 @@ NUMBERS: Final = (
     ("probability_low", "from"),
     ("probability_high", "to"),
 )
-SETTINGS: Final = ("reduce", "baseline", "alpha", "margin")
+SETTINGS: Final = ("reduce", "mode", "baseline", "group_by", "ignore", "impact")
+IMPACT_NOTE: Final = (
+    "The share of the importance beyond that of a shuffled copy of the parameter: 1 when it decides everything, about "
+    "0 when it does nothing. Intervals are of the middle 95 % of bootstrap samples of configurations."
+)
 
 
 class Comparison:
-    """The kind ``comparison``; its ``options`` are those of a ``Plan``: ``reduce, baseline, alpha, margin``."""
+    """The kind ``comparison``; its ``options`` are ``reduce, mode, baseline, group_by, ignore, impact``."""
 
     name = "comparison"
     allow_unended = False
@@ -49,55 +63,101 @@ class Comparison:
         Raises:
             ReportError: an option is not known, or there are fewer than two configurations.
         """
-        metrics = choose_metrics(facts, cfg.metrics)[: len(cfg.metrics) or 1]
-        variants = find_variants(facts)
+        chosen = choose_metrics(facts, cfg.metrics)[: len(cfg.metrics) or 1]
+        plan = _plan(cfg.options, chosen, facts)
+        metrics = [msgspec.structs.replace(metric, better=plan.mode) for metric in chosen]
+        settings = plan.text()
+        found = facts.compared(settings)
+        variants = to_variants(found.report.groups, facts)
         if len(variants) < 2:  # noqa: PLR2004 - a comparison takes two
             raise ReportError(
-                f"all {len(facts.keys)} runs are of one configuration but for their seeds, so there is nothing to "
-                f"compare; add runs of another, or make a report of the kind sweep"
+                f"all {len(facts.keys)} runs are of one configuration but for their seeds, or did not finish, so there "
+                f"is nothing to compare; add runs of another, or make a report of the kind sweep"
             )
-        settings = _plan(cfg.options, metrics).text()
+        params = list(find_params(variants))
         groups = {key: variant.label for variant in variants for key in variant.keys}
-        curves = [plot(facts, it, groups=groups) for it in metrics for plot in (plot_curves, plot_loss_vs_time)]
-        items: dict[str, list[Item | None]] = {
-            "Verdicts": [verdict_table(facts, settings)],
+        drawn = metrics if cfg.figures else []
+        sections: dict[str, Sequence[Item | None]] = {
+            "What can be said": insight_items(facts, found, settings),
+            "Verdicts": [verdict_table(facts, found, settings), *_values(facts, drawn, plan, groups)],
             "Configurations": [summary_table(facts, variants, metrics)],
-            "Curves": [*curves],
-            "Runs": [run_table(facts, metrics, list(find_params(variants))), origin_table(facts)],
-            "Left out": [skipped_table(facts)],
+            "Best configuration": best_items(facts, found, settings),
+            "What moved it": impact_items(facts, found, settings),
+            "Curves": [plot(facts, it, groups=groups) for it in drawn for plot in (plot_curves, plot_loss_vs_time)],
+            "Runs": [run_table(facts, metrics, params), origin_table(facts)],
+            "Left out": [skipped_table(facts), left_out_table(facts, found.report)],
         }
-        sections = [Section(title, [it for it in found if it is not None]) for title, found in items.items()]
+        kept = [Section(title, [it for it in items if it is not None]) for title, items in sections.items()]
         return Document(
-            title=cfg.title or f"Comparison {cfg.name or ''}".strip(),
-            lead=[*lead_lines(facts, list(find_params(variants))), *_lead(facts.compared(settings))],
-            sections=[section for section in sections if section.items],
-            metadata=_metadata(variants, facts.compared(settings)),
+            title=cfg.title or title_of("Comparison", cfg.name),
+            lead=[*lead_lines(facts, params), _lead(found)],
+            sections=[section for section in kept if section.items],
+            metadata=_metadata(variants, found),
         )
 
 
-def _plan(options: Mapping[str, Any], metrics: list[Metric]) -> Plan:
+def _plan(options: Mapping[str, Any], metrics: list[Metric], facts: Facts) -> Plan:
     unknown = [name for name in options if name not in SETTINGS]
     if unknown:
         raise ReportError(f"a comparison has no options.{unknown[0]}; there are {', '.join(SETTINGS)}")
+    split = split_of(metrics)
     try:
-        return msgspec.convert({"metrics": msgspec.to_builtins(metrics), **options}, Plan)
+        plan = msgspec.convert({"metrics": [it.name for it in metrics], "split": split, **options}, Plan)
     except msgspec.ValidationError as error:
         raise ReportError(f"options of the comparison cannot be used: {error}; correct that value") from error
+    if plan.baseline is None:
+        return plan
+    finished = {key: reader for key, reader in facts.readers.items() if facts.counts(key)}
+    return msgspec.structs.replace(plan, baseline=find_baseline(finished, plan, plan.baseline))
 
 
-def _lead(compared: list[Compared]) -> list[Prose]:
+def _lead(found: Compared) -> Prose:
     """The verdicts in words; that nothing can be told is one."""
-    told = [it for it in compared if it.result.verdict in ("better", "worse", "mixed")]
+    told = [(title, it) for title, it in found.verdicts if it.verdict in ("better", "worse", "mixed")]
     if not told:
-        return [
-            Prose(["None of the configurations can be told apart yet; the table says what it would take."], "warning")
-        ]
-    lines = [f"{it.name}: {it.result.verdict}" for it in told]
-    return [Prose([f"Told apart, corrected for all comparisons made: {'; '.join(lines)}."], "good")]
+        text = f"None can be told from {found.report.baseline} yet; the verdicts say what it would take."
+        return Prose([text], "warning")
+    lines = [f"{it.a.label} is {it.verdict} than {it.b.label} in {title}" for title, it in told]
+    return Prose([f"Corrected for all comparisons made: {'; '.join(lines)}."], "good")
 
 
-def verdict_table(facts: Facts, settings: str) -> Table:
-    """Every comparison; ``training/comparisons.csv``."""
+def insight_items(facts: Facts, found: Compared, settings: str) -> list[Item | None]:
+    """Every sentence with its address; ``training/insights.csv``."""
+    columns = [
+        Column(name="kind", title="about"),
+        Column(name="text", title="what the runs support"),
+        Column(name="n", title="n", is_number=True),
+        Column(name="low", title="from", is_number=True),
+        Column(name="high", title="to", is_number=True),
+        Column(name="runs", title="runs"),
+    ]
+    by_path = {reader.path.resolve(): key for key, reader in facts.readers.items()}
+    rows: list[list[Ask | Badge | str]] = []
+    for place, it in enumerate(found.insights):
+        ask = _asker("insight", place, settings, facts)
+        keys = [by_path[path] for run in it.runs if (path := (found.root / run).resolve()) in by_path]
+        rows.append(
+            [
+                it.kind,
+                ask("text", "text"),
+                ask("n", "integer"),
+                ask("low"),
+                ask("high"),
+                several([facts.label(key) for key in keys]),
+            ]
+        )
+    return [make_table(facts, "insights", columns, rows, is_file=True)] if rows else []
+
+
+def _asker(part: str, place: int, settings: str, facts: Facts) -> Any:
+    def ask(name: str, style: Style = "number") -> Ask:
+        return Ask(Query(of="comparison", name=name, reduce=part, at=place, settings=settings), facts.keys, style)
+
+    return ask
+
+
+def verdict_table(facts: Facts, found: Compared, settings: str) -> Table:
+    """Every comparison with the baseline; ``training/comparisons.csv``."""
     columns = [
         Column(name="metric", title="metric"),
         Column(name="a", title="configuration"),
@@ -105,35 +165,83 @@ def verdict_table(facts: Facts, settings: str) -> Table:
         Column(name="verdict", title="verdict"),
         *(Column(name=name, title=title, is_number=True) for name, title in NUMBERS),
         Column(name="test", title="test"),
-        Column(name="reason", title="why there is no clearer verdict"),
+        Column(name="words", title="in words"),
     ]
     rows: list[list[Ask | Badge | str]] = []
-    for it in facts.compared(settings):
-        result = it.result
-        verdict = result.verdict or "not judged"
-        row: list[Ask | Badge | str] = [it.metric, result.a.label, result.b.label]
-        row.append(Badge(verdict, TONES.get(verdict, "warning")))
-        row += [_ask(facts, it, name, settings) for name, _ in NUMBERS]
-        rows.append([*row, result.test + (", paired by seed" if result.paired else ""), _reason(it)])
+    for place, (title, it) in enumerate(found.verdicts):
+        ask = _asker("verdict", place, settings, facts)
+        verdict = it.verdict or "not judged"
+        row: list[Ask | Badge | str] = [title, it.a.label, it.b.label, Badge(verdict, TONES.get(verdict, "warning"))]
+        row += [ask(name, "integer" if name.startswith("n_") else "number") for name, _ in NUMBERS]
+        rows.append([*row, it.test + (", paired by seed" if it.paired else ""), ask("words", "text")])
     return make_table(facts, "comparisons", columns, rows, note=Prose([STATISTICS_NOTE]), is_file=True)
 
 
-def _ask(facts: Facts, compared: Compared, name: str, settings: str) -> Ask:
-    query = Query(of="comparison", name=f"{compared.name}: {name}", settings=settings)
-    return Ask(query, facts.keys)
+def _values(facts: Facts, metrics: Sequence[Metric], plan: Plan, groups: Mapping[str, str]) -> list[Item | None]:
+    how = {metric: metric.mode if plan.reduce == "best" else "last" for metric in metrics}
+    return [plot_values(facts, metric, reduce=reduce, groups=groups) for metric, reduce in how.items()]
 
 
-def _reason(compared: Compared) -> str:
-    result = compared.result
-    needed = "" if result.seeds_needed is None else result.seeds_needed.words()
-    return "; ".join(text for text in (result.reason, needed, *result.notes) if text)
+def best_items(facts: Facts, found: Compared, settings: str) -> list[Item | None]:
+    """The best configuration, what it is set to, and from which others it cannot be told."""
+    best = found.report.best
+    if best.row is None:
+        return [Prose([f"There is none: {best.reason}."], "warning")]
+
+    def ask(name: str, style: Style = "number") -> Shown:
+        query = Query(of="comparison", name=name, reduce="best", settings=settings)
+        return Shown(facts.number(f"best.{name}", query, facts.keys), style)
+
+    said: list[Cell] = [f"{best.row.label} has the best mean of {best.table.title}: ", ask("mean")]
+    said += [" (95 % interval ", ask("low"), " to ", ask("high"), "), n = ", ask("n", "integer"), "."]
+    items: list[Item | None] = [Prose(said, "good" if best.is_distinguishable else "warning")]
+    if best.runner_up is not None:
+        against: list[Cell] = [f"Against the next one, {best.runner_up.b.label}: ", ask("against_runner_up", "text")]
+        items.append(Prose(against))
+    if best.not_told_from:
+        items.append(Prose([f"It cannot be told from: {', '.join(best.not_told_from)}."]))
+    for place, label in enumerate(best.excluded):
+        query = Query(of="comparison", name="reason", reduce="excluded", at=place, settings=settings)
+        why = Shown(facts.number(f"best.excluded{place}", query, facts.keys), "text")
+        items.append(Prose([f"{label} cannot be the best: ", why]))
+    first = next(group.runs[0] for group in found.report.groups if group.label == best.row.label)
+    key = next(key for key, reader in facts.readers.items() if reader is first)
+    items.append(pair_table(facts, "best_config", "", {name: config_cell(facts, key, name) for name in best.config}))
+    return items
 
 
-def _metadata(variants: list[Variant], compared: list[Compared]) -> dict[str, Any]:
+def impact_items(facts: Facts, found: Compared, settings: str) -> list[Item | None]:
+    """Which parameters move the first metric; or why that cannot be told. ``training/impact.csv``."""
+    impact = found.report.impact
+    if impact is None or impact.reason:
+        return []  # the reason is among the insights
+    columns = [
+        Column(name="parameter", title="parameter"),
+        Column(name="share", title="impact", is_number=True),
+        Column(name="low", title="from", is_number=True),
+        Column(name="high", title="to", is_number=True),
+        Column(name="num_values", title="values", is_number=True),
+        Column(name="verdict", title="shown"),
+    ]
+    rows: list[list[Ask | Badge | str]] = []
+    for place, it in enumerate(impact.parameters):
+        ask = _asker("impact", place, settings, facts)
+        shown = Badge("yes", "good") if it.is_shown else Badge("not told from chance")
+        row: list[Ask | Badge | str] = [" + ".join(it.keys), ask("share"), ask("low"), ask("high")]
+        rows.append([*row, ask("num_values", "integer"), shown])
+    return [make_table(facts, "impact", columns, rows, note=Prose([IMPACT_NOTE]), is_file=True)]
+
+
+def _metadata(variants: list[Variant], found: Compared) -> dict[str, Any]:
     return {
         "sweep_params": find_params(variants),
         "configurations": [{"label": it.label, "settings": it.settings, "runs": it.keys} for it in variants],
-        "verdicts": {it.name: it.result.verdict for it in compared},
+        "baseline": found.report.baseline,
+        "best_configuration": found.report.best.config,
+        "verdicts": [
+            {"metric": title, "a": it.a.label, "b": it.b.label, "verdict": it.verdict} for title, it in found.verdicts
+        ],
+        "hints": found.report.hints,
     }
 
 

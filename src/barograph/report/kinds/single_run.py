@@ -9,6 +9,7 @@ from barograph.report.choice import choose_metrics
 from barograph.report.config import ReportConfig
 from barograph.report.curves import plot_curves, plot_loss_vs_time
 from barograph.report.document import Badge, Column, Document, Item, Prose, Section, Shown, Style, Table, Tone
+from barograph.report.families import plot_families
 from barograph.report.number import Facts
 from barograph.report.query import Query
 from barograph.report.tables import (
@@ -45,7 +46,8 @@ class SingleRun:
         identity = facts.readers["r0"].identity
         sections = [
             _section("Promised and delivered", criteria_table(facts), check_table(facts), alert_table(facts)),
-            _section("Curves", *_curves(facts, cfg)),
+            _section("Curves", *(_curves(facts, cfg) if cfg.figures else [])),
+            _section("Figures", *(plot_families(facts, "r0") if cfg.figures else [])),
             _section("Metrics", metric_table(facts)),
             _section("Attempts", _attempts(facts)),
             _section("Configuration", _configuration(facts)),

@@ -10,7 +10,7 @@ import msgspec
 from barograph.plot.many.scatter import Dot, as_columns, draw_scatter
 from barograph.report.choice import choose_metrics
 from barograph.report.config import ReportConfig
-from barograph.report.curves import plot_curves, plot_grid, plot_loss_vs_time
+from barograph.report.curves import plot_curves, plot_grid, plot_loss_vs_time, plot_values
 from barograph.report.document import Badge, Column, Document, Item, Picture, Prose, Section, Shown, Table
 from barograph.report.metric import Metric
 from barograph.report.number import Facts
@@ -24,6 +24,7 @@ from barograph.report.tables import (
     make_table,
     origin_table,
     run_table,
+    several,
     skipped_table,
 )
 
@@ -49,12 +50,14 @@ class Sweep:
         variants = find_variants(facts)
         params = find_params(variants)
         groups = {key: variant.label for variant in variants for key in variant.keys}
-        curves = [plot(facts, it, groups=groups) for it in metrics for plot in (plot_loss_vs_time, plot_curves)]
-        if metrics and len(variants) <= MAX_CELLS:
-            curves.append(plot_grid(facts, metrics[0], groups=groups))
-        scatters = [_scatter(facts, name, metrics[0]) for name in list(params)[:MAX_SCATTERS]] if metrics else []
+        drawn = metrics if cfg.figures else []
+        values = [plot_values(facts, it, reduce=it.mode, groups=groups) for it in drawn[:1]]
+        curves = [plot(facts, it, groups=groups) for it in drawn for plot in (plot_loss_vs_time, plot_curves)]
+        if len(variants) <= MAX_CELLS:
+            curves += [plot_grid(facts, it, groups=groups) for it in drawn[:1]]
+        scatters = [_scatter(facts, name, it) for it in drawn[:1] for name in list(params)[:MAX_SCATTERS]]
         sections = [
-            _section("Results", summary_table(facts, variants, metrics)),
+            _section("Results", *values, summary_table(facts, variants, metrics)),
             _section("Curves", *curves),
             _section("What the settings did", *scatters),
             _section("Promised and delivered", criteria_table(facts), check_table(facts), alert_table(facts)),
@@ -62,7 +65,7 @@ class Sweep:
             _section("Left out", skipped_table(facts)),
         ]
         return Document(
-            title=cfg.title or f"Sweep {cfg.name or self.name}",
+            title=cfg.title or title_of("Sweep", cfg.name),
             lead=lead_lines(facts, list(params)),
             sections=[section for section in sections if section.items],
             metadata={
@@ -77,6 +80,17 @@ def _section(title: str, *items: Item | None) -> Section:
     return Section(title, [item for item in items if item is not None])
 
 
+def title_of(kind: str, name: str | None) -> str:
+    """``Sweep lr``; a name that says the kind already stands alone.
+
+    >>> title_of("Sweep", "lr"), title_of("Sweep", "sweep"), title_of("Sweep", "lr_sweep"), title_of("Sweep", None)
+    ('Sweep lr', 'Sweep', 'lr_sweep', 'Sweep')
+    """
+    if not name or name.lower() == kind.lower():
+        return kind
+    return name if kind.lower() in name.lower() else f"{kind} {name}"
+
+
 def lead_lines(facts: Facts, params: Sequence[str]) -> list[Prose]:
     """How many runs there are, what was varied, what is missing."""
 
@@ -89,9 +103,9 @@ def lead_lines(facts: Facts, params: Sequence[str]) -> list[Prose]:
         *(Prose([f"Hypothesis: {hypothesis}"]) for hypothesis in hypotheses),
         Prose([ask("run"), f" runs, {varied}; ", ask("num_points"), " points of metrics were recorded."]),
     ]
-    others = [facts.label(key) for key, state in facts.states.items() if state.state != "finished"]
+    others = [facts.label(key) for key in facts.keys if not facts.counts(key)]
     if others:
-        lines.append(Prose([f"Not finished, so shown but part of no mean: {', '.join(others)}."], "warning"))
+        lines.append(Prose([f"Not finished, so shown but part of no mean: {several(others)}."], "warning"))
     if facts.runs.skipped:
         lines.append(Prose(["Some runs were left out; the last section names each with the reason."], "warning"))
     stated = ask("num_criteria")
@@ -110,8 +124,8 @@ def summary_table(facts: Facts, variants: Sequence[Variant], metrics: Sequence[M
     for metric in metrics:
         for reduce in (metric.mode, "last"):
             for variant in variants:
-                ended = [key for key in variant.keys if facts.states[key].state == "finished"]
-                rows.append(_summary_row(metric, reduce, variant.label, ended))
+                counted = [key for key in variant.keys if facts.counts(key)]
+                rows.append(_summary_row(metric, reduce, variant.label, counted))
     return make_table(facts, "summary", columns, rows, note=Prose([STATISTICS_NOTE]), is_file=True)
 
 
