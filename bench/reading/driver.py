@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRITE_TIMEOUT_S = 900.0
-ASK_LIMIT_S = 20.0
+ASK_LIMIT_S = 8.0
 ASK_TIMEOUT_S = 600.0
 
 

@@ -51,7 +51,7 @@ def test_groups_statistics_verdicts_best_and_insights_on_one_screen(cli, study):
         ["lr=0.1", "8"],
         ["lr=1e+09", "2"],
     ]
-    assert found[grouping][1].endswith("0 1 2 3 4 5 6 7  lr-0.005")
+    assert found[grouping][1].endswith("0-7    lr-0.005")
     assert metric == "final loss (val); lower is better, baseline lr=0.005"
     head, base, better, diverged = found[metric][:4]
     assert head.split() == ["group", "n", "mean", "median", "IQM", "best", "no", "finite", "value", "verdict"]

@@ -206,10 +206,8 @@ def test_copy_files_puts_them_into_the_run(cli, logged, tmp_path):
     assert copies == [(logged / "quick" / "train.log").read_bytes()]
 
 
-def test_the_default_root_may_hold_what_is_imported(logged, tmp_path, monkeypatch, cli):
+def test_the_default_root_may_hold_what_is_imported(logged, tmp_path, cli):
     """Runs are made in it, not in the cache: torch's writer, too, writes to ``runs`` when nobody says where."""
     shutil.copytree(logged, tmp_path / "runs" / "exp")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BAROGRAPH_ROOT", raising=False)
-    assert cli("import", "runs").returncode == 0
+    cli("import", "runs", cwd=tmp_path)
     assert len([path for path in (tmp_path / "runs").iterdir() if path.name.startswith("run_")]) == 2

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.compare.tables import best_of
 
-from barograph.compare.best import MAX_RIVALS, find_best
-from barograph.compare.groups import Group
-from barograph.compare.stats import summarise
-from barograph.compare.table import MetricTable, Row
-from barograph.compare.values import Sample
-
-
-def best_of(mode="min", **groups):
-    """The best of groups that have these values, one per seed."""
-    rows = []
-    for label, values in groups.items():
-        sample = Sample(
-            values=values, seeds=list(range(len(values))), metric="loss", split="val", label=label, mode=mode
-        )
-        rows.append(Row(label=label, sample=sample, summary=summarise(sample)))
-    table = MetricTable(metric="loss", split="val", reduce="final", mode=mode, baseline="", rows=rows)
-    found = [Group(label=label, config={"key": label}, runs=[], seeds=[], differing=("key",)) for label in groups]
-    return find_best(table, found)
+from barograph.compare.best import MAX_RIVALS
 
 
 @pytest.mark.spec("S2.47")
@@ -30,7 +14,7 @@ def best_of(mode="min", **groups):
 def test_the_best_mean_wins_and_is_told_from_the_runner_up(mode, best, second):
     """Eight pairs that all differ: it is the best, and shown to be better than each other, corrected for both."""
     values = np.random.default_rng(0).normal(size=8)
-    found = best_of(mode, middle=values + 5, low=values, high=values + 10)
+    found = best_of(mode, baseline="middle", paired=True, middle=values + 5, low=values, high=values + 10)
     assert (found.row.label, found.runner_up.b.label) == (best, second)
     assert found.config == {"key": best}
     assert found.is_distinguishable is True
@@ -43,7 +27,7 @@ def test_the_best_mean_wins_and_is_told_from_the_runner_up(mode, best, second):
 def test_a_lucky_mean_is_not_called_the_best_for_sure():
     """Groups of equal spread: the lowest mean is named, with the groups that it cannot be told from."""
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    found = best_of(first=values, second=values[::-1] - 0.1, third=values + 0.1)
+    found = best_of(paired=True, first=values, second=values[::-1] - 0.1, third=values + 0.1)
     assert found.row.label == "second"
     assert found.is_distinguishable is False
     assert found.not_told_from == ["first", "third"]
@@ -77,8 +61,20 @@ def test_of_very_many_groups_the_nearest_are_compared():
     assert [it.b.label for it in found.comparisons[:2]] == ["g001", "g002"]
 
 
-def test_under_the_null_the_best_is_seldom_called_distinguishable():
-    """Four groups of eight runs that differ in nothing: told apart in at most 5 of 100 studies, within error."""
-    random = np.random.default_rng(4)
-    false = sum(best_of(**{name: random.normal(size=8) for name in "abcd"}).not_told_from == [] for _ in range(100))
-    assert false <= 9
+def test_the_verdict_against_the_baseline_is_the_tables():
+    """It was planned, so it is corrected for those alone; it is told from the best's side when that is the baseline."""
+    values = np.random.default_rng(0).normal(size=8)
+    for baseline in ("low", "high"):
+        found = best_of(baseline=baseline, paired=True, low=values, middle=values + 5, high=values + 9)
+        by_label = {it.b.label: it for it in found.comparisons}
+        assert (by_label["high"].verdict, by_label["high"].num_comparisons) == ("better", 2)
+        assert by_label["high"].difference == pytest.approx(-9)
+
+
+def test_the_other_rivals_are_corrected_for_every_pair_that_might_have_been_chosen():
+    """Five groups, one of them the baseline: six pairs are left, and the nearest rival's p counts six times."""
+    values = np.random.default_rng(0).normal(size=12)
+    groups = {f"g{place}": values + 9 * place for place in range(5)}
+    found = best_of(baseline="g4", paired=True, **groups)
+    assert [it.num_comparisons for it in found.comparisons] == [6, 6, 6, 4]
+    assert found.comparisons[0].p_corrected == pytest.approx(6 * 2 / 2**12)

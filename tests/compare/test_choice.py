@@ -27,7 +27,19 @@ def chosen(new_run, tmp_path):
 def test_losses_of_held_out_data_come_first(chosen):
     """Then other metrics whose names tell what is better; those of train and speeds are left out."""
     found = chosen(train=["loss"], val=["accuracy", "loss", "zeta"], test=["f1"])
-    assert found == [("loss", "val"), ("f1", "test"), ("accuracy", "val")]
+    assert found == [("loss", "val"), ("accuracy", "val"), ("f1", "test")]
+
+
+def test_data_to_choose_by_comes_before_data_to_judge_by(chosen):
+    """``val_loss`` of the epochs before ``test_loss``: the best configuration is not chosen on the test set."""
+    found = chosen(test=["test_loss"], epochs=[{"train_loss": 1.0, "val_loss": 2.0}])
+    assert found == [("val_loss", "epoch"), ("test_loss", "test")]
+
+
+def test_the_plain_loss_comes_before_its_parts(chosen):
+    """``aux_loss`` and ``kl_loss`` are parts of a loss, though they stand before it in the alphabet."""
+    found = chosen(val=["aux_loss", "kl_loss", "loss", "accuracy"])
+    assert found == [("loss", "val"), ("aux_loss", "val"), ("kl_loss", "val"), ("accuracy", "val")]
 
 
 def test_one_is_chosen_unless_more_are_asked_for(new_run, tmp_path):

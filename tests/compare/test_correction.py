@@ -85,3 +85,10 @@ def test_a_plan_is_for_what_cannot_be_told():
     assert planned[0].seeds_needed.alpha == 0.025
     assert planned[0].seeds_needed.words() in planned[0].words()
     assert planned[1].seeds_needed is None
+
+
+def test_comparisons_chosen_after_looking_are_corrected_for_all_that_were_looked_at():
+    """As if every p that is not given were 1, which is what Holm's own definition then gives."""
+    p = [0.001, 0.02]
+    assert holm_adjust(p, num_comparisons=6).tolist() == pytest.approx(holm_adjust([*p, 1, 1, 1, 1]).tolist()[:2])
+    assert holm_adjust(p, num_comparisons=1).tolist() == holm_adjust(p).tolist()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 
-from barograph.compare.groups import find_groups, is_ignored, new_in_every_run, seed_of
+from barograph.compare.groups import find_groups, is_ignored, new_in_every_run, seed_of, seeds_of
 from barograph.errors import MisuseError
 from barograph.read.frames import load_runs
 from barograph.read.run import RunReader
@@ -13,12 +16,13 @@ from barograph.read.run import RunReader
 @pytest.fixture
 def record_configs(new_run, tmp_path):
     """Record runs with these configurations; returns their readers."""
+    numbers = itertools.count()
 
     def record_configs(*configs, **options):
         readers = []
         for number, config in enumerate(configs):
             mine = {key: value[number] if isinstance(value, list) else value for key, value in options.items()}
-            path = tmp_path / "runs" / f"run-{number}"
+            path = tmp_path / "runs" / f"run-{next(numbers)}"
             new_run(**{"dir": path, "name": "mlp", "config": config, **mine}).finish()
             readers.append(RunReader(path))
         return readers
@@ -141,3 +145,38 @@ def test_loaded_runs_are_grouped_alike(record_configs, tmp_path):
     readers = record_configs({"k": 1}, {"k": 2})
     assert names(find_groups(load_runs(tmp_path / "runs"))) == names(find_groups(readers))
     assert find_groups([]) == []
+
+
+def test_a_seed_that_all_runs_share_is_no_part_of_their_seeds(record_configs):
+    """The seed of the split is 0 everywhere, so the runs' seeds are 0, 1 and 2, in every group and every sample."""
+    readers = record_configs(*({"lr": lr, "seed": seed, "split_seed": 0} for lr in (1, 2) for seed in (0, 1, 2)))
+    groups = find_groups(readers)
+    assert [group.seeds for group in groups] == [[0, 1, 2], [0, 1, 2]]
+    assert seeds_of(readers) == [0, 1, 2, 0, 1, 2]
+    varied = record_configs(*({"seed": seed, "split_seed": 7 - seed} for seed in (0, 1)))
+    assert seeds_of(varied) == ["seed=0 split_seed=7", "seed=1 split_seed=6"]
+
+
+def test_no_two_groups_share_a_label(record_configs):
+    """A text that reads like a number, a truth value or nothing stands in quotes."""
+    groups = find_groups(
+        record_configs(*({"k": value} for value in ("1", 1, "true", True, "none", None, "", "[1]", [1])))
+    )
+    labels = [group.label for group in groups]
+    assert labels == ["k='1'", "k=1", "k='true'", "k=true", "k='none'", "k=none", "k=''", "k='[1]'", "k=[1]"]
+
+
+def test_numbers_in_lists_are_equal_by_value_and_nan_equals_nan(record_configs):
+    """[64, 1] is [64.0, 1.0] and keys in a list have no order; NaN has a plain label."""
+    readers = record_configs({"k": [64, {"a": 1, "b": 2}]}, {"k": [64.0, {"b": 2.0, "a": 1.0}]})
+    assert [len(group) for group in find_groups(readers)] == [2]
+    (nans, one) = find_groups(record_configs({"k": math.nan}, {"k": -math.nan}, {"k": 1}))
+    assert (nans.label, len(nans), one.label) == ("k=nan", 2, "k=1")
+
+
+def test_the_runs_own_group_is_told_only_where_the_configuration_does_not_tell(record_configs):
+    """``group="mlp"`` beside ``hidden=64`` adds nothing; beside equal configurations it is all there is."""
+    told = find_groups(record_configs({"hidden": 64}, {"hidden": 0}, group=["mlp", "linear"]))
+    assert [(group.label, group.differing) for group in told] == [("hidden=64", ("hidden",)), ("hidden=0", ("hidden",))]
+    alone = find_groups(record_configs({"hidden": 0}, {"hidden": 0}, group=["mlp", "linear"]))
+    assert [group.label for group in alone] == ["group=mlp", "group=linear"]

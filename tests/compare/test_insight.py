@@ -69,7 +69,7 @@ def test_failures_come_first():
     unfinished = [Skipped(path="/runs/x", reason="failed: ValueError: no")]
     rows = [base, row("diverged", [float("nan"), 2.0, float("inf")], base)]
     first, second, third = insights(rows, unfinished=unfinished)
-    assert first.text == "1 of 9 runs did not finish and are left out: failed: ValueError: no"
+    assert first.text == "1 of 9 runs did not finish and is left out: failed: ValueError: no"
     assert first.runs == ["x"]
     assert second.text == (
         "2 of 3 runs of diverged have no finite final loss (val) (inf, nan); they count as the worst"
@@ -103,6 +103,32 @@ def test_the_best_is_named_with_its_rival():
     assert found.kind == "best"
     assert found.text.startswith("fast has the best final loss (val) of 3 groups: mean 12.5 [10.45, 14.55], n = 8; ")
     assert "against the runner-up middle: better: -0.5 [" in found.text
+
+
+def test_the_pair_of_the_best_is_spoken_of_once():
+    """The best against the runner-up, which is the baseline: no second sentence about the two."""
+    base = row("slow", np.arange(8) + 10.0)
+    rows = [base, row("fast", np.arange(8) + 9.0, base)]
+    table = correct([MetricTable(metric="loss", split="val", reduce="final", mode="min", baseline="slow", rows=rows)])[
+        0
+    ]
+    groups = [Group(label=it.label, config={}, runs=[], seeds=[]) for it in rows]
+    assert [it.kind for it in insights(rows, best=find_best(table, groups))] == ["best"]
+
+
+def test_of_very_many_pairs_the_first_are_said_and_the_rest_counted():
+    """Thirty groups that cannot be told from the baseline: five sentences, then one with a count and n."""
+    random = np.random.default_rng(0)
+    base = row("base", random.normal(size=4))
+    found = insights([base, *(row(f"g{place}", random.normal(size=4), base) for place in range(30))])
+    assert [it.kind for it in found] == ["seeds"] * 6
+    assert found[-1].text == "in final loss (val) 25 more groups cannot be told from base yet; n = 104 runs"
+    assert (found[-1].n, len(found[-1].runs)) == (104, 104)
+    eight = row("base", random.normal(size=12))
+    far = [row(f"g{place}", eight.sample.values + place + 9 + random.normal(size=12), eight) for place in range(15)]
+    found = insights([eight, *far])
+    assert [it.kind for it in found] == ["verdict"] * 11
+    assert found[-1].text == "in final loss (val) 5 more groups against base: 5 worse; n = 72 runs"
 
 
 @pytest.fixture(scope="module")

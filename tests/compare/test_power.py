@@ -108,7 +108,7 @@ def test_runs_without_spread_need_what_any_test_needs():
     [
         ([1.0], [2.0, 3.0], "1 and 2 runs show no spread; record at least two of each"),
         ([1.0, math.nan], [2.0, 3.0], "a run has no finite value"),
-        ([1.0, 2.0], [2.0, 1.0], "the groups do not differ at all; name a difference"),
+        ([1.0, 2.0], [2.0, 1.0], "the groups do not differ at all"),
     ],
 )
 def test_what_cannot_be_planned_says_why(a, b, reason):
@@ -137,3 +137,23 @@ def test_levels_are_probabilities():
     """A power of 80 is not one of 0.8."""
     with pytest.raises(MisuseError, match="power is 80"):
         seeds_needed(normal_pilot(5), normal_pilot(5), power=80)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ([1.0, math.nan], [2.0, 3.0], "how many more seeds would tell is not known: a run has no finite value"),
+        ([1.0, 2.0], [2.0, 1.0], "how many more seeds would tell is not known: the groups do not differ at all"),
+    ],
+)
+def test_words_name_no_difference_where_there_is_none(a, b, words):
+    """Nothing is said of "a difference of nan" or of 0."""
+    assert seeds_needed(sample(a), sample(b)).words() == words
+
+
+def test_numbers_whose_squares_overflow_are_planned_alike():
+    """2e200 takes as many seeds as 2."""
+    a, b = np.array([1.0, 1.1, 1.3]), np.array([1.2, 1.5, 1.6])
+    plain, huge = seeds_needed(sample(a), sample(b)), seeds_needed(sample(a * 2.0**600), sample(b * 2.0**600))
+    assert (plain.n, plain.low, plain.high) == (huge.n, huge.low, huge.high)
+    assert huge.difference == plain.difference * 2.0**600

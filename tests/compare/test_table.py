@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from barograph.compare.best import find_best
 from barograph.compare.comparator import ExperimentComparator
 from barograph.compare.correction import holm_adjust
 from barograph.compare.groups import find_groups
@@ -91,3 +92,23 @@ def test_plain_data_names_each_run_with_its_value(groups):
         assert (row["n"], len(row["values"]), row["seeds"]) == (len(group), len(group), list(group.seeds))
         assert row["verdict"] is None
     assert [len(row["nonfinite"]) for row in document["rows"]] == [0, 0, 0, 2]
+
+
+def test_curves_are_summarised_over_steps_that_all_groups_recorded(new_run, tmp_path):
+    """A group of other steps is not compared, and says so; one whose runs share no step is named; the rest goes on."""
+    steps = {"same": range(4), "long": range(40), "apart": range(90, 94), "ragged": [0, 1, 2]}
+    for label, numbers in steps.items():
+        for seed in range(3):
+            with new_run(dir=tmp_path / f"{label}-{seed}", config={"k": label}, seed=seed) as run:
+                for step in [numbers[seed]] if label == "ragged" else numbers:
+                    run.log({"loss": 1.0 / (step + 1) + 0.01 * seed}, step=step)
+    groups = {group.label: group for group in ExperimentComparator(tmp_path).groups}
+    table = make_table(list(groups.values()), "loss", baseline=groups["k=same"], reduce="curve")
+    assert table.row("k=same").summary.mean == pytest.approx(table.row("k=long").summary.mean)
+    assert table.row("k=long").best.value == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    apart, ragged = table.row("k=apart"), table.row("k=ragged")
+    assert (apart.summary.n, apart.summary.mean, apart.comparison) == (3, None, None)
+    assert apart.summary.reason.startswith("no step was recorded by all its runs")
+    assert (ragged.summary.n, ragged.comparison) == (0, None)
+    assert {it.reason for it in table.skipped} == {"no step of 'loss' was recorded by all runs of k=ragged"}
+    assert find_best(correct([table])[0], list(groups.values())).excluded.keys() == {"k=apart", "k=ragged"}

@@ -195,3 +195,16 @@ def test_a_sample_has_one_of_each_per_run():
     """Two values and one seed are refused."""
     with pytest.raises(MisuseError, match="2 values, 1 seeds"):
         Sample(values=[1.0, 2.0], seeds=[1])
+
+
+@pytest.mark.parametrize("metric", ["neg_log_likelihood", "negative_log_likelihood", "val/neg-log-likelihood"])
+def test_a_negative_likelihood_is_minimised(metric):
+    """Its word "likelihood" alone would say the opposite."""
+    assert infer_mode(metric) == "min"
+
+
+@pytest.mark.parametrize("metric", ["neg_mean_squared_error", "negative_accuracy", "acc_drop", "loss_delta"])
+def test_a_word_that_may_turn_the_others_round_is_not_guessed(metric):
+    """Sklearn's neg_mean_squared_error is better when high: the caller has to say."""
+    with pytest.raises(MisuseError, match=r"round; give mode='min' or mode='max'"):
+        infer_mode(metric)

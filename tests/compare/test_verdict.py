@@ -12,7 +12,7 @@ from scipy import stats
 from barograph.compare.correction import holm, plan
 from barograph.compare.effect import measure_effect
 from barograph.compare.intervals import difference_interval
-from barograph.compare.significance import curves_differ, ranks_differ
+from barograph.compare.significance import curves_differ_guarded, ranks_differ
 from barograph.compare.values import Sample, collect
 from barograph.compare.verdict import compare
 from barograph.errors import MisuseError
@@ -161,7 +161,7 @@ def test_curves_are_compared_at_their_common_steps():
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(5, 4)), generator.normal([0.0, 0.0, 9.0, 9.0], size=(5, 4))
     found = judge(curves(a, [0.0, 1.0, 2.0, 3.0]), curves(b, [0.0, 1.0, 2.0, 4.0]))
-    expected = curves_differ(a[:, :3], b[:, :3], paired=False)
+    expected = curves_differ_guarded(a[:, :3], b[:, :3], paired=False)
     assert (found.curve.steps, found.curve.num_steps, found.curve.num_steps_recorded) == ([0.0, 1.0, 2.0], 3, 5)
     assert found.curve.p == expected.p.tolist()
     assert (found.verdict, found.curve.better, found.curve.worse) == ("better", [2.0], [])
@@ -248,3 +248,24 @@ def test_recorded_experiments_are_compared(new_run, tmp_path):
     differences = samples[0].values - samples[1].values
     assert found.difference == pytest.approx(differences.mean())
     assert (differences < 0).all()
+
+
+@pytest.mark.parametrize("factor", [2.0**600, 2.0**-600])
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_scale_beyond_squares_changes_nothing(factor, paired):
+    """Losses of 1e180 on the way to infinity, and of 1e-180: the same p, effect and verdict, the interval in scale."""
+    seeds = list(range(6)) if paired else ()
+    a, b = np.array([1.0, 2.0, 1.5, 1.2, 0.8, 1.1]), np.array([3.0, 5.0, 4.5, 3.5, 2.5, 6.0])
+    plain = judge(sample(a, seeds=seeds), sample(b, seeds=seeds))
+    scaled = judge(sample(a * factor, seeds=seeds), sample(b * factor, seeds=seeds))
+    assert (scaled.verdict, scaled.p, scaled.effect) == (plain.verdict, plain.p, plain.effect)
+    assert scaled.difference == pytest.approx(plain.difference * factor)
+    assert (scaled.interval.low, scaled.interval.high) == pytest.approx(
+        (plain.interval.low * factor, plain.interval.high * factor)
+    )
+
+
+def test_runs_that_share_a_seed_are_said_to():
+    """Six runs of three seeds: the note says that they are fewer than they look."""
+    found = judge(sample([1, 2, 3, 4, 5, 6.5], seeds=[0, 0, 1, 1, 2, 2], label="a"), sample([7, 8, 9, 9.5, 9.7, 9.9]))
+    assert "6 runs of a have 3 seeds: what a seed makes may be underestimated" in found.notes

@@ -33,8 +33,8 @@ def test_rows_stand_over_steps_and_epochs_over_epochs(new_run, tmp_path):
     assert points(find_curves(RunReader(run.dir), every, scope=Scope())) == {
         ("loss", "train", "step"): [(3.0, 0.5)],
         ("loss", "val", "step"): [(4.0, 0.25)],
-        ("train_loss", "train", "epoch"): [(1.0, 0.75)],
-        ("f1", "train", "epoch"): [(1.0, 1.0)],
+        ("train_loss", "epoch", "epoch"): [(1.0, 0.75)],
+        ("f1", "epoch", "epoch"): [(1.0, 1.0)],
         ("wer", "test", "step"): [(9.0, 0.125)],
     }
 
@@ -81,7 +81,7 @@ def test_only_what_was_recorded_up_to_the_moment(new_run):
     run.epoch_end(1, train_loss=0.5)
     run.finish()
     found = points(find_curves(RunReader(run.dir), every, scope=Scope(until_t=moment.t)))
-    assert found == {("loss", "train", "step"): [(0.0, 3.0)], ("train_loss", "train", "epoch"): [(0.0, 1.0)]}
+    assert found == {("loss", "train", "step"): [(0.0, 3.0)], ("train_loss", "epoch", "epoch"): [(0.0, 1.0)]}
 
 
 def test_splits_and_ranks_are_chosen(logged):
@@ -112,4 +112,4 @@ def test_what_other_hands_wrote_is_tolerated(new_run):
     run.event("on_epoch_end", epoch=3, train_loss=10**400, metrics={"f1": True, "em": None})
     run.finish()
     found = points(find_curves(RunReader(run.dir), every, scope=Scope()))
-    assert found == {("train_loss", "train", "epoch"): [(3.0, math.inf)]}
+    assert found == {("train_loss", "epoch", "epoch"): [(3.0, math.inf)]}

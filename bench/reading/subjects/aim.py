@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SPEC = Spec(label="aim", kind="peer", environment="aim", distribution="aim", most_numbers=1_000_000)
+SPEC = Spec(label="aim", kind="peer", environment="aim", distribution="aim", most_numbers=100_000)
 
 
 def make() -> Aim:

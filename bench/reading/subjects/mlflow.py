@@ -17,7 +17,7 @@ SPEC = Spec(
     environment="mlflow",
     distribution="mlflow",
     variables=(("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true")),
-    most_numbers=1_000_000,
+    most_numbers=100_000,
 )
 BATCH = 200
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import GAP, Style, maybe, plural, print_json, table
 from barograph.compare.best import Best
 from barograph.compare.comparator import ComparisonReport, ExperimentComparator
+from barograph.compare.groups import Seed
 from barograph.compare.impact import Impact
 from barograph.compare.intervals import Interval
 from barograph.compare.table import MetricTable, Row
@@ -31,6 +32,8 @@ LABEL_CHARS: Final = 48
 NAME_CHARS: Final = 60
 GROUP_HEAD: Final = ("group", "n", "seeds", "runs")
 METRIC_HEAD: Final = ("group", "n", "mean", "median", "IQM", "best", "no finite value", "verdict")
+NO_FINITE_PLACE: Final = METRIC_HEAD.index("no finite value")
+CHOSEN: Final = "metric chosen: of held-out data (validation before test), a loss if there is one; --metric for another"
 IMPACT_HEAD: Final = ("parameter", "impact", "interval", "values", "")
 LAMP: Final = "\N{ELECTRIC LIGHT BULB}"
 
@@ -56,7 +59,7 @@ def main(argv: Sequence[str], *, root: str | None) -> int:
     if args.json:
         print_json(found.as_dict())
     else:
-        print("\n".join(_lines(found, Style(sys.stdout))))
+        print("\n".join(_lines(found, Style(sys.stdout), is_chosen=args.metric is None)))
     return 0
 
 
@@ -96,11 +99,14 @@ def _runs(given: Sequence[str], root: Path) -> Paths:
     return found
 
 
-def _lines(found: ComparisonReport, style: Style) -> Iterator[str]:
-    yield from _groups(found, style)
+def _lines(found: ComparisonReport, style: Style, *, is_chosen: bool) -> Iterator[str]:
+    labels = _short([group.label for group in found.groups])
+    yield from _groups(found, style, labels)
     for each in found.tables:
         yield ""
-        yield from _metric(each, style)
+        yield from _metric(each, style, labels)
+    if is_chosen:
+        yield f"{GAP}{CHOSEN}"
     yield ""
     yield from _best(found.best, style)
     if found.impact is not None:
@@ -118,16 +124,37 @@ def _lines(found: ComparisonReport, style: Style) -> Iterator[str]:
         yield from dict.fromkeys(f"{GAP}{one_line(it.path)}: {one_line(it.reason)}" for it in left_out)
 
 
-def _groups(found: ComparisonReport, style: Style) -> Iterator[str]:
+def _short(labels: Sequence[str]) -> dict[str, str]:
+    """The labels as a table shows them: cut, unless two of them would then look the same."""
+    cut = {label: one_line(label, limit=LABEL_CHARS) for label in labels}
+    return cut if len(set(cut.values())) == len(cut) else {label: one_line(label) for label in labels}
+
+
+def _seeds(seeds: Sequence[Seed]) -> str:
+    """Seeds in a few characters, e.g. ``0-5, 7``; ``-`` for runs that have none."""
+    numbers = sorted({seed for seed in seeds if isinstance(seed, int)})
+    starts = [seed for seed in numbers if seed - 1 not in numbers]
+    ends = [seed for seed in numbers if seed + 1 not in numbers]
+    words = [_range(start, end) for start, end in zip(starts, ends, strict=True)]
+    words += sorted({seed for seed in seeds if isinstance(seed, str)})
+    words += ["-"] if None in seeds else []
+    return one_line(", ".join(words), limit=LABEL_CHARS)
+
+
+def _range(start: int, end: int) -> str:
+    return str(start) if start == end else f"{start}, {end}" if end == start + 1 else f"{start}-{end}"
+
+
+def _groups(found: ComparisonReport, style: Style, labels: Mapping[str, str]) -> Iterator[str]:
     num_runs = sum(map(len, found.groups))
     keys = list(dict.fromkeys(key for group in found.groups for key in group.differing))
     apart = f", told apart by {', '.join(map(one_line, keys))}" if keys else ""
     yield style.heading(f"{plural(len(found.groups), 'group')} of {plural(num_runs, 'run')}{apart}")
     rows = [
         (
-            one_line(group.label, limit=LABEL_CHARS),
+            labels[group.label],
             str(len(group)),
-            one_line(" ".join("-" if seed is None else str(seed) for seed in group.seeds), limit=LABEL_CHARS),
+            _seeds(group.seeds),
             one_line(", ".join(dict.fromkeys(reader.identity.name for reader in group.runs)), limit=NAME_CHARS),
         )
         for group in found.groups
@@ -136,14 +163,18 @@ def _groups(found: ComparisonReport, style: Style) -> Iterator[str]:
     yield from (f"{GAP}{one_line(hint)}" for hint in found.hints)
 
 
-def _metric(found: MetricTable, style: Style) -> Iterator[str]:
+def _metric(found: MetricTable, style: Style, labels: Mapping[str, str]) -> Iterator[str]:
     better = "lower" if found.mode == "min" else "higher"
     yield style.heading(f"{one_line(found.title)}; {better} is better, baseline {one_line(found.baseline)}")
-    rows = [_row(row, is_baseline=row.label == found.baseline) for row in found.rows]
-    yield from table(METRIC_HEAD, rows, style, right=("n", "best"), indent=GAP)
+    rows = [(labels[row.label], *_row(row, is_baseline=row.label == found.baseline)) for row in found.rows]
+    shown = [place for place in range(len(METRIC_HEAD)) if found.nonfinite or place != NO_FINITE_PLACE]
+    head, *rows = [tuple(cells[place] for place in shown) for cells in (METRIC_HEAD, *rows)]
+    yield from table(head, rows, style, right=("n", "best"), indent=GAP)
     for row in found.rows:
         if row.comparison is not None:
             yield from (f"{GAP}{one_line(row.label)}: {one_line(note)}" for note in row.comparison.notes)
+        elif len(row.sample) and row.summary.mean is None and row.summary.reason:
+            yield f"{GAP}{one_line(row.label)}: {one_line(row.summary.reason)}"
     for it in found.nonfinite:
         step = "" if it.step is None else f" at step {number(it.step)}"
         yield f"{GAP}{one_line(it.run_dir)}: {it.kind}{step}"
@@ -153,7 +184,6 @@ def _row(row: Row, *, is_baseline: bool) -> tuple[str, ...]:
     summary, found = row.summary, row.comparison
     verdict = "baseline" if is_baseline else "-" if found is None else str(found.verdict)
     return (
-        one_line(row.label, limit=LABEL_CHARS),
         str(summary.n),
         _estimate(summary.mean, summary.mean_interval),
         _estimate(summary.median, summary.median_interval),

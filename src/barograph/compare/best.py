@@ -107,7 +107,7 @@ def find_best(table: MetricTable, groups: Sequence[Group]) -> Best:
     first, *rivals = ranked
     group = next(group for group in groups if group.label == first.label)
     near = rivals[:MAX_RIVALS]
-    judged = _judged(first, near, table, num_groups=len(ranked))
+    judged = _judged(first, near, table)
     return Best(
         table=table,
         row=first,
@@ -119,11 +119,11 @@ def find_best(table: MetricTable, groups: Sequence[Group]) -> Best:
     )
 
 
-def _judged(first: Row, rivals: Sequence[Row], table: MetricTable, *, num_groups: int) -> list[Comparison]:
+def _judged(first: Row, rivals: Sequence[Row], table: MetricTable) -> list[Comparison]:
     """The best against each rival: as planned with the baseline, corrected for every pair with any other."""
     planned = {rival.label: found for rival in rivals if (found := _planned(first, rival, table)) is not None}
     others = [rival for rival in rivals if rival.label not in planned]
-    num_free = num_groups - (table.row(table.baseline).summary.mean is not None)
+    num_free = sum(row.summary.mean is not None and row.label != table.baseline for row in table.rows)
     num_pairs = max(num_free * (num_free - 1) // 2, len(others))
     chosen = iter(holm([compare(first.sample, rival.sample) for rival in others], num_comparisons=num_pairs))
     return [planned.get(rival.label) or next(chosen) for rival in rivals]

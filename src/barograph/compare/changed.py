@@ -15,6 +15,7 @@ import numpy as np
 
 from barograph.compare.attribution import EstimatedEffect, effect_of
 from barograph.compare.correction import holm_adjust
+from barograph.compare.endings import find_unfinished
 from barograph.compare.factors import Factor, Floats, find_factors, read_columns
 from barograph.compare.groups import is_ignored
 from barograph.compare.values import Sample, collect
@@ -173,7 +174,7 @@ def changed(
     Args:
         a: the run that counts as before.
         b: the run that counts as after.
-        runs: over which effects are estimated; A and B are taken along when they are not among them.
+        runs: over which effects are estimated, of those that finished; A and B are taken along in any case.
         metric: which metric.
         split: on which split; see ``values.collect``.
         reduce: of each run its ``final`` or its ``best`` value.
@@ -185,7 +186,10 @@ def changed(
     """
     known = {reader.path.resolve() for reader in runs.readers}
     added = [reader for reader in (a, b) if reader.path.resolve() not in known]
-    everyone = Runs([*runs.readers, *added], skipped=runs.skipped)
+    pair = {reader.path.resolve() for reader in (a, b)}
+    unfinished = find_unfinished(reader for reader in runs.readers if reader.path.resolve() not in pair)
+    gone = {found.path for found in unfinished}
+    everyone = Runs([*(it for it in runs.readers if str(it.path) not in gone), *added], skipped=runs.skipped)
     sample = collect(everyone, metric, split=split, reduce=reduce, mode=mode or (None if reduce == "best" else "min"))
     finite = [place for place in range(len(sample)) if math.isfinite(sample.values[place])]
     values = sample.values[finite]
@@ -213,6 +217,7 @@ def changed(
         explanations=explanations,
         not_held=not_held,
         left_out={
+            **{found.path: found.reason for found in unfinished},
             **{skipped.path: skipped.reason for skipped in sample.skipped},
             **{found.run_dir: f"its {metric!r} is {found.kind}" for found in sample.nonfinite},
         },

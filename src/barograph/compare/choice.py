@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -34,10 +34,11 @@ def choose_metrics(readers: Sequence[RunReader], *, split: str | None = None, mo
     """The metrics that these runs are best compared by.
 
     Of all metrics whose names tell whether low or high is better: those of the splits ``val`` (also ``valid``,
-    ``validation``, ``eval``, ``dev``) and ``test``; when there are none, ``val_loss`` of the epochs; when there is none
-    either, those of ``train``, then of any other split. Metrics called ``loss`` come first, then those that most runs
-    have, then by name. Each further metric makes the correction for many comparisons stricter, so it is one unless
-    more are asked for.
+    ``validation``, ``eval``, ``dev``); then ``val_loss`` of the epochs; then those of ``test``, which is no data to
+    choose a configuration by as long as there is other; when there is none of these, those of ``train``, then of any
+    other split. Within a split ``loss`` and ``SPLIT_loss`` come first, then other losses, then what most runs have,
+    then by name. Each further metric makes the correction for many comparisons stricter, so it is one unless more are
+    asked for.
 
     Args:
         readers: the runs.
@@ -49,23 +50,34 @@ def choose_metrics(readers: Sequence[RunReader], *, split: str | None = None, mo
     """
     keys = [key for reader in readers for key in reader.metric_keys() if key.rank == 0 and split in (None, key.split)]
     counts = Counter((key.split, key.name) for key in keys if _is_judged(key))
-    held_out = {key: count for key, count in counts.items() if key[0] in (*VAL_SPLITS, TEST_SPLIT)}
-    if (
-        not held_out
-        and split in (None, EPOCH_SPLIT)
-        and any(epoch.val_loss is not None for reader in readers for epoch in reader.epochs())
-    ):
-        return [Choice(metric=EPOCH_METRIC, split=EPOCH_SPLIT)]
+    found = _ordered({key: count for key, count in counts.items() if key[0] in VAL_SPLITS})
+    if not found and split in (None, EPOCH_SPLIT) and _have_val_loss(readers):
+        found = [Choice(metric=EPOCH_METRIC, split=EPOCH_SPLIT)]
+    found += _ordered({key: count for key, count in counts.items() if key[0] == TEST_SPLIT})
     trained = {key: count for key, count in counts.items() if key[0] == "train"}
-    chosen = held_out or trained or dict(counts)
-    if not chosen:
+    found = found or _ordered(trained or dict(counts))
+    if not found:
         logged = sorted({f"{key.name} ({key.split})" for key in keys})
         raise MetricNotFoundError(
             f"no metric of these {len(readers)} runs tells by its name whether low or high is better; name one with "
             f"its mode, of: {', '.join(logged) or 'none was logged'}"
         )
-    order = sorted(chosen, key=lambda key: ("loss" not in key[1], -chosen[key], key))
-    return [Choice(metric=name, split=split) for split, name in order[:most]]
+    return found[:most]
+
+
+def _have_val_loss(readers: Sequence[RunReader]) -> bool:
+    return any(epoch.val_loss is not None for reader in readers for epoch in reader.epochs())
+
+
+def _ordered(counts: Mapping[tuple[str, str], int]) -> list[Choice]:
+    """The best first, of metrics by split and name with the number of runs that have each."""
+
+    def place(key: tuple[str, str]) -> tuple[bool, bool, int, str, str]:
+        split, name = key
+        is_plain = name in ("loss", f"{split}_loss")
+        return (not is_plain, "loss" not in name, -counts[key], name, split)
+
+    return [Choice(metric=name, split=split) for split, name in sorted(counts, key=place)]
 
 
 def _is_judged(key: tuple[str, str, int]) -> bool:

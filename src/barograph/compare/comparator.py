@@ -19,6 +19,7 @@ import msgspec
 
 from barograph.compare.best import Best, find_best
 from barograph.compare.choice import Choice, choose_metrics
+from barograph.compare.endings import find_unfinished
 from barograph.compare.factors import find_factors, read_columns
 from barograph.compare.groups import Group, find_groups, is_ignored, new_in_every_run
 from barograph.compare.impact import Impact, impact_of
@@ -121,14 +122,7 @@ class ExperimentComparator:
     @cached_property
     def _left_out(self) -> list[Skipped]:
         """Runs that did not finish, and what they are instead."""
-        if self._unfinished:
-            return []
-        states = [(reader, reader.status()) for reader in self.runs.readers]
-        return [
-            Skipped(path=str(reader.path), reason=status.state + (f": {status.reason}" if status.reason else ""))
-            for reader, status in states
-            if status.state != "finished" and not (status.state == "lost" and reader.is_imported)
-        ]
+        return [] if self._unfinished else find_unfinished(self.runs.readers)
 
     @cached_property
     def readers(self) -> list[RunReader]:

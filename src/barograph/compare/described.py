@@ -12,6 +12,8 @@ from typing import Any, Final
 from barograph.facts.rundir import RunDir
 from barograph.read.run import RunReader
 
+HASH_SEED: Final = "PYTHONHASHSEED"
+"""A seed, whatever else it is: ``set_all_seeds`` sets it, and it explains no more than the seed does."""
 _GIT: Final = ("commit", "branch", "remote")
 _HOST: Final = ("host", "gpus", "gpu_driver", "container", "python", "platform")
 
@@ -117,6 +119,8 @@ _SECTIONS: Final[dict[str, Callable[[RunReader], dict[str, Any]]]] = {
     "data": artifacts,
     "command": _command,
     "host": _host,
-    "environment": lambda reader: _mapping(reader.provenance.get("environment")),
+    "environment": lambda reader: {
+        name: value for name, value in _mapping(reader.provenance.get("environment")).items() if name != HASH_SEED
+    },
 }
 SECTIONS: Final = tuple(_SECTIONS)

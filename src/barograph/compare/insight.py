@@ -2,12 +2,14 @@
 
 A sentence is only made of what the statistics support: a verdict after correction, an interval that excludes chance, a
 count of runs. What they do not support is said as "cannot tell". The order is fixed: failures, best, verdicts,
-convergence, impact, what more seeds would tell.
+convergence, impact, what more seeds would tell. Each pair is spoken of once, and of very many sentences of a kind the
+first are said and the rest counted.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -18,12 +20,16 @@ from barograph.compare.best import Best
 from barograph.compare.groups import Group
 from barograph.compare.impact import Impact
 from barograph.compare.intervals import Interval, proportion_interval
-from barograph.compare.table import MetricTable
+from barograph.compare.table import MetricTable, Row
 from barograph.compare.values import EPOCH_SPLIT, SUMMARY_SPLIT
+from barograph.compare.verdict import Comparison
 from barograph.read.frames import Skipped
 from barograph.read.run import RunReader
 
 MAX_LINKS: Final = 3
+MAX_VERDICTS: Final = 10
+MAX_SEEDS: Final = 5
+MAX_CONVERGENCE: Final = 5
 MIN_POINTS: Final = 10
 LAST_PART: Final = 0.9
 FIRST_PART: Final = 0.5
@@ -79,10 +85,10 @@ def find_insights(
         *_unfinished(unfinished, num_runs),
         *(insight for table in tables for insight in _nonfinite(table)),
         *([] if best is None else _best(best)),
-        *(insight for table in tables for insight in _verdicts(table)),
-        *(insight for table in tables[:1] for insight in _convergence(table, groups)),
+        *(it for table in tables for it in _verdicts(table, _without_pair(table, best))),
+        *(it for table in tables[:1] for it in _convergence(table, groups)),
         *([] if impact is None else _impact(impact)),
-        *(insight for table in tables for insight in _seeds(table)),
+        *(it for table in tables for it in _seeds(table, _without_pair(table, best))),
         *_single_runs(groups),
     ]
     return [msgspec.structs.replace(it, runs=[_relative(run, root) for run in it.runs]) for it in found]
@@ -90,10 +96,13 @@ def find_insights(
 
 def _unfinished(unfinished: Sequence[Skipped], num_runs: int) -> Iterator[Insight]:
     if unfinished:
-        whys = "; ".join(sorted({skipped.reason for skipped in unfinished})[:MAX_LINKS])
+        reasons = sorted({skipped.reason for skipped in unfinished})
+        more = f"; and {len(reasons) - MAX_LINKS} more reasons" if len(reasons) > MAX_LINKS else ""
+        whys = "; ".join(reasons[:MAX_LINKS]) + more
+        verb = "is" if len(unfinished) == 1 else "are"
         yield Insight(
             kind="failures",
-            text=f"{len(unfinished)} of {num_runs} runs did not finish and are left out: {whys}",
+            text=f"{len(unfinished)} of {num_runs} runs did not finish and {verb} left out: {whys}",
             n=num_runs,
             runs=[skipped.path for skipped in unfinished],
         )
@@ -136,25 +145,72 @@ def _best(best: Best) -> Iterator[Insight]:
     )
 
 
-def _verdicts(table: MetricTable) -> Iterator[Insight]:
-    for row in table.rows:
-        found = row.comparison
-        if found is not None and found.verdict in ("better", "worse", "mixed", "no difference"):
-            yield Insight(
-                kind="verdict",
-                text=f"{row.label} against {table.baseline} in {table.title}: {found.words()}",
-                metric=table.metric,
-                split=table.split,
-                n=found.n_a + found.n_b,
-                interval=_ends(found.interval),
-                runs=[*row.sample.run_dirs, *found.b.run_dirs],
-            )
+def _without_pair(table: MetricTable, best: Best | None) -> list[tuple[Row, Comparison]]:
+    """The comparisons of a table but the one that the sentence about the best is about."""
+    said: set[str] = set()
+    if best is not None and best.runner_up is not None and best.table.key == table.key:
+        said = {best.runner_up.a.label, best.runner_up.b.label}
+    return [
+        (row, row.comparison)
+        for row in table.rows
+        if row.comparison is not None and {row.label, table.baseline} != said
+    ]
+
+
+def _verdicts(table: MetricTable, made: Sequence[tuple[Row, Comparison]]) -> Iterator[Insight]:
+    told = [(row, found) for row, found in made if found.verdict in ("better", "worse", "mixed", "no difference")]
+    first = sorted(told, key=lambda it: it[1].p)[:MAX_VERDICTS]
+    yield from (_of_pair("verdict", table, row, found) for row, found in told if (row, found) in first)
+    rest = [(row, found) for row, found in told if (row, found) not in first]
+    if rest:
+        kinds = Counter(str(found.verdict) for _, found in rest)
+        counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+        yield _of_rest("verdict", table, rest, f"{len(rest)} more groups against {table.baseline}: {counted}")
+
+
+def _of_pair(kind: str, table: MetricTable, row: Row, found: Comparison) -> Insight:
+    return Insight(
+        kind=kind,
+        text=f"{row.label} against {table.baseline} in {table.title}: {found.words()}",
+        metric=table.metric,
+        split=table.split,
+        n=found.n_a + found.n_b,
+        interval=_ends(found.interval),
+        runs=[*row.sample.run_dirs, *found.b.run_dirs],
+    )
+
+
+def _of_rest(kind: str, table: MetricTable, rest: Sequence[tuple[Row, Comparison]], text: str) -> Insight:
+    runs = [run for row, _ in rest for run in row.sample.run_dirs]
+    base = list(rest[0][1].b.run_dirs)
+    n = len(runs) + len(base)
+    return Insight(
+        kind=kind,
+        text=f"in {table.title} {text}; n = {n} runs",
+        metric=table.metric,
+        split=table.split,
+        n=n,
+        runs=[*runs, *base],
+    )
 
 
 def _convergence(table: MetricTable, groups: Sequence[Group]) -> Iterator[Insight]:
     """Where the best value stands: at the end of the run (stopped too early) or in its first half (too long)."""
-    if table.split in (EPOCH_SPLIT, SUMMARY_SPLIT):
-        return
+    found = [] if table.split in (EPOCH_SPLIT, SUMMARY_SPLIT) else list(_places_of_best(table, groups))
+    yield from found[:MAX_CONVERGENCE]
+    if rest := found[MAX_CONVERGENCE:]:
+        yield Insight(
+            kind="convergence",
+            text=f"the best {table.metric} ({table.split}) stands at such a place in {len(rest)} more groups; "
+            f"n = {sum(it.n for it in rest)} runs",
+            metric=table.metric,
+            split=table.split,
+            n=sum(it.n for it in rest),
+            runs=[run for it in rest for run in it.runs],
+        )
+
+
+def _places_of_best(table: MetricTable, groups: Sequence[Group]) -> Iterator[Insight]:
     for group in groups:
         places = [place for reader in group.runs for place in _place_of_best(reader, table)]
         late, early = sum(place >= LAST_PART for place in places), sum(place < FIRST_PART for place in places)
@@ -215,19 +271,14 @@ def _impact(impact: Impact) -> Iterator[Insight]:
             )
 
 
-def _seeds(table: MetricTable) -> Iterator[Insight]:
-    for row in table.rows:
-        found = row.comparison
-        if found is not None and found.verdict == "cannot tell":
-            yield Insight(
-                kind="seeds",
-                text=f"{row.label} against {table.baseline} in {table.title}: {found.words()}",
-                metric=table.metric,
-                split=table.split,
-                n=found.n_a + found.n_b,
-                interval=_ends(found.interval),
-                runs=[*row.sample.run_dirs, *found.b.run_dirs],
-            )
+def _seeds(table: MetricTable, made: Sequence[tuple[Row, Comparison]]) -> Iterator[Insight]:
+    untold = [(row, found) for row, found in made if found.verdict == "cannot tell"]
+    first = sorted(untold, key=lambda it: it[1].p)[:MAX_SEEDS]
+    yield from (_of_pair("seeds", table, row, found) for row, found in untold if (row, found) in first)
+    rest = [(row, found) for row, found in untold if (row, found) not in first]
+    if rest:
+        text = f"{len(rest)} more groups cannot be told from {table.baseline} yet"
+        yield _of_rest("seeds", table, rest, text)
 
 
 def _single_runs(groups: Sequence[Group]) -> Iterator[Insight]:

@@ -7,7 +7,7 @@ It collects each run's value, summarises each group, and compares every group wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -15,12 +15,15 @@ import numpy as np
 from barograph.compare.correction import holm, plan
 from barograph.compare.groups import Group
 from barograph.compare.repeats import without_copies
+from barograph.compare.resample import Floats
 from barograph.compare.stats import Summary, summarise
 from barograph.compare.values import Mode, NonFinite, Reduce, Sample, collect
 from barograph.compare.verdict import Comparison, compare
 from barograph.errors import MisuseError
 from barograph.read.frames import Skipped
 from barograph.read.run import RunReader
+
+APART: Final = "no step was recorded by all its runs and by those of the groups before it, so nothing compares"
 
 
 class BestRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     Attributes:
         label: what sets the group apart.
         sample: the values of its runs; of curves, the curves.
-        summary: what they come to; of curves, each run's mean over the steps that the group's runs recorded.
+        summary: what they come to; of curves, each run's mean over the steps that all groups recorded.
         best: its best run; None when no run has a finite value.
         comparison: with the baseline; None for the baseline itself, and where one of the two has no run.
     """
@@ -98,6 +101,11 @@ class MetricTable(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         'final loss (val)'
         """
         return f"{self.reduce} {self.metric}" + (f" ({self.split})" if self.split else "")
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from other tables of the same groups."""
+        return self.metric, self.split, self.reduce
 
     @property
     def nonfinite(self) -> list[NonFinite]:
@@ -162,16 +170,19 @@ def make_table(
     everyone = [reader for group in groups for reader in group.runs]
     whole = collect(everyone, metric, split=split, reduce="final" if reduce == "curve" else reduce, mode=mode)
     samples = [_sample(group, whole, reduce) for group in groups]
-    second = next(sample for group, sample in zip(groups, samples, strict=True) if group is baseline)
+    place = next(number for number, group in enumerate(groups) if group is baseline)
+    summaries = _summaries(samples, place)
     rows = [
         Row(
             label=group.label,
             sample=sample,
-            summary=summarise(_per_run(sample)),
-            best=_best(_per_run(sample)),
-            comparison=None if group is baseline or not len(sample) or not len(second) else compare(sample, second),
+            summary=summary,
+            best=best,
+            comparison=None
+            if group is baseline or not len(sample) or not len(samples[place]) or summary.reason == APART
+            else compare(sample, samples[place]),
         )
-        for group, sample in zip(groups, samples, strict=True)
+        for group, sample, (summary, best) in zip(groups, samples, summaries, strict=True)
     ]
     return MetricTable(
         metric=metric,
@@ -182,6 +193,33 @@ def make_table(
         rows=rows,
         skipped=[found for sample in samples for found in sample.skipped],
     )
+
+
+def _summaries(samples: Sequence[Sample], baseline: int) -> list[tuple[Summary, BestRun | None]]:
+    """What each group comes to; of curves over the same steps for all, as means of different steps do not compare."""
+    if all(sample.values.ndim == 1 for sample in samples):
+        return [(summarise(sample), _best(sample)) for sample in samples]
+    common = samples[baseline].steps
+    apart = set()
+    for place, sample in enumerate(samples):
+        both = np.intersect1d(common, sample.steps)
+        if len(both):
+            common = both
+        elif len(sample):
+            apart.add(place)
+    found: list[tuple[Summary, BestRun | None]] = []
+    for place, sample in enumerate(samples):
+        if place in apart:
+            found.append((Summary(n=len(sample), reason=APART), None))
+        else:
+            means = _per_run(_at(sample, common) if len(sample) else sample)
+            found.append((summarise(means), _best(means)))
+    return found
+
+
+def _at(sample: Sample, steps: Floats) -> Sample:
+    values = sample.values[:, np.isin(sample.steps, steps)]
+    return msgspec.structs.replace(sample, values=values, steps=steps, nonfinite=())
 
 
 def correct(tables: Sequence[MetricTable]) -> list[MetricTable]:
@@ -216,6 +254,10 @@ def _sample(group: Group, whole: Sample, reduce: Reduce) -> Sample:
     skipped = [found for found in whole.skipped if found.path in mine]
     if reduce == "curve" and places:
         part = collect(group, whole.metric, split=whole.split, reduce="curve", mode=whole.mode)
+        if not len(part.steps):
+            why = f"no step of {whole.metric!r} was recorded by all runs of {group.label}"
+            skipped += [Skipped(path=run_dir, reason=why) for run_dir in part.run_dirs]
+            part = whole.taken([])
     return without_copies(msgspec.structs.replace(part, label=group.label, skipped=skipped, reduce=reduce))
 
 
@@ -223,8 +265,7 @@ def _per_run(sample: Sample) -> Sample:
     """One value per run: of a curve its mean."""
     if sample.values.ndim == 1:
         return sample
-    means = sample.values.mean(axis=1) if sample.values.shape[1] else np.full(len(sample), np.nan)
-    return msgspec.structs.replace(sample, values=means, steps=np.empty(0), nonfinite=())
+    return msgspec.structs.replace(sample, values=sample.values.mean(axis=1), steps=np.empty(0), nonfinite=())
 
 
 def _best(sample: Sample) -> BestRun | None:

@@ -83,7 +83,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         p_equivalence_corrected: the same of ``p_equivalence``.
         verdict: None before the correction.
         reason: why there is no clearer verdict.
-        seeds_needed: how many seeds would make it clearer; for "cannot tell".
+        seeds_needed: how many seeds would make it clearer; for "cannot tell", see ``correction.plan``.
         notes: what a reader should know about the numbers.
     """
 

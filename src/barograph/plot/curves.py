@@ -179,7 +179,7 @@ def _event_series(run: RunReader, scope: Scope) -> list[tuple[Series, Axis]]:
 def _place(event: Event) -> tuple[Axis, float | None, str]:
     payload = event.payload
     if event.moment == "on_epoch_end":
-        return "epoch", _number(payload.get("epoch")), "train"
+        return "epoch", _number(payload.get("epoch")), "epoch"
     split = str(payload.get("split", "val"))
     step = _number(payload.get("step"))
     return ("step", step, split) if step is not None else ("epoch", _number(payload.get("epoch")), split)

@@ -41,6 +41,8 @@ def words_of(name: str) -> list[str]:
 def base_of(name: str, split: str) -> tuple[str, str]:
     """A metric's name without the split it may begin or end with, and its split: what shares one pair of axes.
 
+    What an epoch ended with has the split ``epoch`` unless its name tells another: nobody said which data it is of.
+
     >>> base_of("val_loss", "train"), base_of("loss", "val"), base_of("loss/eval", "train")
     (('loss', 'val'), ('loss', 'val'), ('loss', 'eval'))
     """
@@ -48,7 +50,7 @@ def base_of(name: str, split: str) -> tuple[str, str]:
         found = re.match(pattern, name, re.IGNORECASE)
         said = _SPLITS.get(found["split"].lower()) if found else None
         if found and said:
-            return found["base"], said if split == "train" else split
+            return found["base"], said if split in ("train", "epoch") else split
     return name, split
 
 

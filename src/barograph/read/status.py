@@ -223,7 +223,7 @@ def _without_process(directory: RunDir, rank: int, damaged: str, now_t: float) -
     origin = _read_origin(directory)
     if origin:
         reason = f"imported from {origin}, which does not tell how it ended"
-        return Status(state="lost", reason=reason, since_t=last.t if last is not None else None)
+        return Status(state="lost", reason=reason, since_t=changed_t or (last.t if last is not None else None))
     why = damaged or "there is no process record"
     if 0 <= now_t - changed_t < STALL_S and last is not None:
         reason = f"{why}; its events grew {now_t - changed_t:.0f} s ago"

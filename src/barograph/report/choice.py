@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from barograph.compare.choice import choose_metrics as compared_by
+from barograph.compare.values import EPOCH_SPLIT
 from barograph.errors import MetricNotFoundError
 from barograph.report.metric import Metric
 from barograph.report.number import Facts
@@ -34,6 +36,22 @@ def choose_metrics(facts: Facts, wanted: Sequence[str]) -> list[Metric]:
     usual = sorted((metric for metric in losses if 2 * counts[metric] >= most), key=_importance)
     named = {metric.label.replace("/", "_"): metric for metric in reversed(usual)}  # train/loss is train_loss of epochs
     return [metric for metric in usual if metric in named.values()][:MAX_DEFAULT]
+
+
+def usual_metric(facts: Facts) -> list[Metric]:
+    """The metric that ``barograph compare`` chooses when nobody says which, so that both say the same.
+
+    Raises:
+        MetricNotFoundError: no run has one whose name tells what is better.
+    """
+    finished = [facts.readers[key] for key in facts.readers if facts.counts(key)]
+    found = compared_by(finished or list(facts.readers.values()))
+    return [
+        Metric(of="epoch", name=it.metric)
+        if it.split == EPOCH_SPLIT
+        else Metric(of="metric", name=it.metric, split=it.split or "")
+        for it in found
+    ]
 
 
 def _importance(metric: Metric) -> tuple[bool, bool, str]:

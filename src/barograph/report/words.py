@@ -71,7 +71,7 @@ def time_text(t: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 1:
+    if seconds < 0.9995:  # noqa: PLR2004 - what would be shown as 1000 ms is a second
         return f"{_THOUSAND * seconds:.3g} ms" if seconds else "0 s"
     if seconds < _MINUTE_S:
         return f"{seconds:.3g} s"

@@ -7,6 +7,7 @@ is made when it is absent (minutes, once). Processes of xdist wait for each othe
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -36,12 +37,16 @@ def tool_python():
     finally:
         sys.path.remove(str(ROOT))
 
-    def tool_python(name: str) -> Path:
+    @functools.cache  # without a network, half a minute for each attempt
+    def made(name: str):
         home = ROOT / ".bench" / "envs" / name
         home.parent.mkdir(parents=True, exist_ok=True)
         with (home.parent / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            found = envs.ensure((name,), home=home)
+            return envs.ensure((name,), home=home)
+
+    def tool_python(name: str) -> Path:
+        found = made(name)
         if found.python is None:
             pytest.skip(f"{name} cannot be installed: {found.reason}")
         return found.python

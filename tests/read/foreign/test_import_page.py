@@ -17,7 +17,7 @@ SECTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 OWN_ENVIRONMENT = {"MLflow": "mlflow", "Trackio": "trackio"}
-SLOW = ("MLflow", "Lightning", "Hugging Face")
+SLOW = ("TensorBoard", "Weights & Biases", "MLflow", "Lightning", "Hugging Face")
 SECTIONS = {found["title"]: found for found in SECTION.finditer(PAGE.read_text(encoding="utf-8"))}
 CHANGING = (
     (r"run_\d{8}-\d{6}_", "run_TIME_"),

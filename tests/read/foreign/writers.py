@@ -97,9 +97,9 @@ def wandb(how: str = "finish") -> None:
 
 
 def wandb_synced() -> None:
-    """A W&B run that reads along what torch's writer writes, in a directory of its own and beside event files."""
+    """A W&B run that reads along what tensorboardX writes, in a directory of its own and beside event files."""
     import wandb as sdk
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboardX import SummaryWriter
 
     with sdk.init(project="proj", name="synced", sync_tensorboard=True), SummaryWriter("events/synced") as writer:
         for step in range(10):

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from barograph.plot.many.style import INK, PALETTE, new_figure, quiet_axes, short, spans_decades
+from barograph.plot.many.style import INK, PALETTE, new_figure, plain_log_ticks, quiet_axes, short, spans_decades
 
 WIDE: Final = 30.0
 """Hyperparameters that are so many times as large as each other are tried on a logarithmic scale."""
@@ -75,6 +75,7 @@ def _places(axes: Any, values: Sequence[float | str]) -> Any:
         finite = numbers[np.isfinite(numbers)]
         if len(finite) and finite.min() > 0 and finite.max() / finite.min() >= WIDE:
             axes.set_xscale("log")
+            plain_log_ticks(axes)
         return numbers
     names = sorted({str(value) for value in values})
     axes.set_xticks(range(len(names)), [short(name, 18) for name in names])

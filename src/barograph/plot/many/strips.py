@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from barograph.plot.many.style import INK, PALETTE, new_figure, quiet_axes, short, spans_decades
+from barograph.plot.many.style import INK, PALETTE, new_figure, plain_log_ticks, quiet_axes, short, spans_decades
 
 LABEL_CHARS = 44
 ROW_IN = 0.34
@@ -62,6 +62,7 @@ def draw_strips(strips: Sequence[Strip], *, x_label: str) -> Figure:
     finite = every[np.isfinite(every)]
     if len(finite) and spans_decades(float(finite.min()), float(finite.max())):
         axes.set_xscale("log")
+        plain_log_ticks(axes)
     axes.set_yticks(range(len(strips)), [short(strip.group, LABEL_CHARS) for strip in strips])
     axes.set_ylim(len(strips) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f")
 """Okabe and Ito's colours, the yellow (too light on white) replaced; after the last one they begin again."""
@@ -51,3 +52,9 @@ def short(text: str, limit: int = 40) -> str:
     text = " ".join(text.split())
     cut = text if len(text) <= limit else f"{text[: limit - 3]}..."
     return cut.replace("$", r"\$")
+
+
+def plain_log_ticks(axes: Any) -> None:
+    """Numbers as people write them on a logarithmic x axis: no markup, which names with dollars rule out."""
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

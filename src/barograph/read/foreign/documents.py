@@ -5,6 +5,7 @@ References let a few lines stand for billions of values, so what a document unfo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 32 << 20
 MAX_VALUES: Final = 1_000_000
+MAX_DEPTH: Final = 200
 _PYTHON_TAG: Final = "tag:yaml.org,2002:python/"
 
 
@@ -22,7 +24,8 @@ def load_yaml(path: Path) -> Any:
     """What a YAML file holds; tuples and objects of Python and other tagged values as the plain data they are made of.
 
     Raises:
-        FormatError: it is no YAML, or more than 32 MiB, or unfolds to more than a million values or to itself.
+        FormatError: it is no YAML, or more than 32 MiB, or nested deeper than 200 levels, or unfolds to more than a
+            million values or to itself.
         OSError: it cannot be read.
     """
     import yaml  # noqa: PLC0415 - 15 ms that whoever reads no YAML need not pay
@@ -32,7 +35,9 @@ def load_yaml(path: Path) -> Any:
     if len(content) > MAX_BYTES:
         raise FormatError(f"{path} is larger than {MAX_BYTES} bytes; a configuration is not")
     try:
-        loader = _plain_loader()(content)
+        kind = _plain_loader()
+        _refuse_depth(path, yaml.parse(content, Loader=kind))
+        loader = kind(content)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -42,6 +47,20 @@ def load_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # the last four are how PyYAML meets scalars that are not what their tags say
         raise FormatError(f"{path} is no YAML that can be read: {' '.join(str(error).split())}") from error
+
+
+def _refuse_depth(path: Path, events: Iterable[object]) -> None:
+    """Refuse what is nested so deeply that PyYAML's C composer, which calls itself, would end the process."""
+    import yaml  # noqa: PLC0415 - see above
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise FormatError(f"{path} is nested deeper than {MAX_DEPTH} levels; a configuration is not")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _num_values(node: Node, known: dict[int, int]) -> int:

@@ -20,6 +20,16 @@ from barograph.read.catalog import SKIPPED
 from barograph.read.foreign.fidelity import Fidelity
 
 GROUP: Final = "barograph.importers"
+UNEXPECTED: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""How code says that data is not what it was made for."""
 OUTSIDE_REASON: Final = "links to what lies outside the run: it may be anything"
 
 ForeignStatus = Literal["finished", "failed", "killed", "running", "unknown"]
@@ -231,7 +241,7 @@ def read_source(importer: Importer, path: Path) -> Iterator[ForeignRun]:
         yield from importer.read(path)
     except (BarographError, OSError, ModuleNotFoundError):
         raise
-    except Exception as error:  # importers are plug-ins, and their input is anybody's
+    except UNEXPECTED as error:  # importers are plug-ins, and their input is anybody's
         raise FormatError(
             f"{path} is more than the importer {importer.name} can make sense of ({type(error).__name__}: {error}); "
             f"copy it anew from where it was written, else report this"

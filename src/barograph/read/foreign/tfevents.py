@@ -33,7 +33,8 @@ from barograph.read.foreign.protocol import (
     ForeignText,
     whereabouts,
 )
-from barograph.read.foreign.wire import LENGTH, fields, iterate_tfrecords, packed, read_varint, signed, text
+from barograph.read.foreign.tensors import tensor_numbers, value_of
+from barograph.read.foreign.wire import LENGTH, fields, iterate_tfrecords, read_varint, signed, text
 
 NAME: Final = "tfevents"
 MARK: Final = "tfevents"
@@ -46,29 +47,11 @@ _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
 _SESSION_START: Final = 1
 _STRING: Final = 7
-_BFLOAT16: Final = 14
 
 _SHAPE: Final = re.compile(
     rb"\x2a(?P<summary>[\x00-\x7f])\x0a(?P<value>[\x00-\x7f])\x0a(?P<tag_size>[\x00-\x7f])(?P<tag>.*)\x15", re.DOTALL
 )
 """What stands between time and step and the number of the commonest event: a summary of one tag and one float."""
-
-_NUMBERS: Final[dict[int, tuple[int, str, str]]] = {
-    1: (5, "f", "f"),  # DT_FLOAT
-    2: (6, "d", "d"),  # DT_DOUBLE
-    3: (7, "", "i"),  # DT_INT32
-    4: (7, "", "B"),  # DT_UINT8
-    5: (7, "", "h"),  # DT_INT16
-    6: (7, "", "b"),  # DT_INT8
-    9: (10, "", "q"),  # DT_INT64
-    10: (11, "", "?"),  # DT_BOOL
-    14: (13, "", "H"),  # DT_BFLOAT16
-    17: (7, "", "H"),  # DT_UINT16
-    19: (13, "", "e"),  # DT_HALF
-    22: (16, "", "I"),  # DT_UINT32
-    23: (17, "", "Q"),  # DT_UINT64
-}
-"""By type of tensor: the field of its values, their code there ("" for varints), their code in tensor_content."""
 
 _OTHER_VALUES: Final = {3: "histograms", 4: "images", 5: "histograms", 6: "audio clips"}
 _OTHER_PLUGINS: Final = {
@@ -267,7 +250,7 @@ class _Reader:
             words = "\n".join(text(item) for _, item in occurrences[8])
             self._texts.append(ForeignText(name=tag, text=words, step=step, t=t or None))
             return
-        numbers = _tensor_numbers(dtype, occurrences) if plugin in ("scalars", "scalar", "") else None
+        numbers = tensor_numbers(dtype, occurrences) if plugin in ("scalars", "scalar", "") else None
         if numbers is not None and len(numbers) == 1:
             self._add(tag, step, numbers[0], t)
         else:
@@ -291,7 +274,7 @@ class _Reader:
                 for place, _, value in fields(message):
                     if place == 1:
                         entry = {part: item for part, _, item in fields(value)}
-                        self._config[text(entry.get(1, b""))] = _value(entry.get(2, b""))
+                        self._config[text(entry.get(1, b""))] = value_of(entry.get(2, b""))
                     elif place == 4:  # noqa: PLR2004 - group_name
                         self._group = text(value) or None
             elif number == 4:  # noqa: PLR2004 - SessionEndInfo
@@ -352,51 +335,6 @@ def _metadata(message: bytes) -> tuple[str, bytes]:
         if number == 4 and value == _SCALAR_CLASS:  # noqa: PLR2004 - data_class
             return "scalars", b""
     return "", b""
-
-
-def _tensor_numbers(dtype: int, occurrences: Mapping[int, list[tuple[int, Any]]]) -> list[float] | None:
-    """The numbers of a tensor; None when its type holds none."""
-    if dtype not in _NUMBERS:
-        return None
-    number, code, content_code = _NUMBERS[dtype]
-    content = b"".join(value for _, value in occurrences.get(4, []))
-    if content:
-        found = [value for (value,) in struct.iter_unpack(f"<{content_code}", content)]
-    else:
-        found = packed(occurrences.get(number, []), code)
-        if content_code == "e":
-            found = [struct.unpack("<e", struct.pack("<H", bits))[0] for bits in found]
-        elif content_code in "bhiq":
-            found = [signed(value) for value in found]
-    if dtype == _BFLOAT16:
-        found = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in found]
-    return [int(value) if isinstance(value, bool) else value for value in found]
-
-
-def _value(message: bytes) -> Any:
-    """A ``google.protobuf.Value``: one field, whose number tells the kind; 1 is null."""
-    found: Any = None
-    for number, _, value in fields(message):
-        match number:
-            case 2:
-                found = _whole(struct.unpack("<d", value)[0])
-            case 3:
-                found = text(value)
-            case 4:
-                found = bool(value)
-            case 5:
-                entries = ({part: item for part, _, item in fields(entry)} for _, _, entry in fields(value))
-                found = {text(entry.get(1, b"")): _value(entry.get(2, b"")) for entry in entries}
-            case 6:
-                found = [_value(item) for _, _, item in fields(value)]
-            case _:
-                found = None
-    return found
-
-
-def _whole(value: float) -> float:
-    """The plugin keeps every number as a double; a whole one was most likely an integer, and is the same number."""
-    return int(value) if value.is_integer() and abs(value) <= EXACT_INT else value
 
 
 def _other_files(source: Path) -> list[ForeignFile]:

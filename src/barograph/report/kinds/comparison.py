@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from barograph.errors import ReportError
-from barograph.report.choice import choose_metrics
+from barograph.report.choice import choose_metrics, usual_metric
 from barograph.report.comparing import Compared, Plan, find_baseline, split_of
 from barograph.report.config import ReportConfig
 from barograph.report.curves import plot_curves, plot_loss_vs_time, plot_values
@@ -63,7 +63,7 @@ class Comparison:
         Raises:
             ReportError: an option is not known, or there are fewer than two configurations.
         """
-        chosen = choose_metrics(facts, cfg.metrics)[: len(cfg.metrics) or 1]
+        chosen = choose_metrics(facts, cfg.metrics) if cfg.metrics else usual_metric(facts)
         plan = _plan(cfg.options, chosen, facts)
         metrics = [msgspec.structs.replace(metric, better=plan.mode) for metric in chosen]
         settings = plan.text()
