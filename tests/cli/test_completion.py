@@ -41,6 +41,7 @@ def test_bash_completes_verbs_options_runs_and_paths(root):
     assert "--json" in complete(root, "show", "--j")
     (directory,) = complete(root, "show", next(p.name for p in root.iterdir() if "cnn" in p.name)[:-6])
     assert "cnn" in directory
+    assert complete(root, "show", "cn") == ["cnn"]
     assert [word for word in complete(root, "list", "ru") if word == "runs"] == ["runs"]
     assert len(complete(root, "--root", str(root), "show", "run_")) == 2
 

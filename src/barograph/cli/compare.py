@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import GAP, Style, maybe, plural, print_json, table
-from barograph.compare.best import Best
-from barograph.compare.comparator import ComparisonReport, ExperimentComparator
-from barograph.compare.groups import Seed
-from barograph.compare.impact import Impact
-from barograph.compare.intervals import Interval
-from barograph.compare.table import MetricTable, Row
 from barograph.facts.rundir import RunDir
 from barograph.read.catalog import discover_runs, find_run
-from barograph.read.frames import Paths
 from barograph.view.terminal.blocks import UNICODE
 from barograph.view.terminal.wording import number, one_line
+
+if TYPE_CHECKING:
+    from barograph.compare.best import Best
+    from barograph.compare.comparator import ComparisonReport
+    from barograph.compare.groups import Seed
+    from barograph.compare.impact import Impact
+    from barograph.compare.intervals import Interval
+    from barograph.compare.table import MetricTable, Row
+    from barograph.read.frames import Paths
 
 DESCRIPTION: Final = """\
 Compares runs, grouped by "same configuration except for the seed": mean, median and interquartile mean (IQM) with 95 %
@@ -41,6 +43,8 @@ LAMP: Final = "\N{ELECTRIC LIGHT BULB}"
 def main(argv: Sequence[str], *, root: str | None) -> int:
     """Print the comparison."""
     args = _parser().parse_args(argv)
+    from barograph.compare.comparator import ExperimentComparator  # noqa: PLC0415 - scipy; --help does without
+
     comparator = ExperimentComparator(
         _runs(args.runs, root_of(args, root)),
         select=args.select,

@@ -14,13 +14,13 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 from barograph.cli.arguments import root_of, verb_parser
 from barograph.cli.output import print_json
 from barograph.errors import BarographError
 from barograph.read.catalog import discover_runs
+from barograph.read.run import RunReader
 
 DESCRIPTION: Final = """\
 Prints a script that makes the shell complete verbs, options, the runs below the root, and paths.
@@ -52,6 +52,8 @@ function __barograph_words
 end
 complete -c barograph -a '(__barograph_words)'
 """
+MOST_NAMES: Final = 1000
+"""A name is read from a file of its run; a shell does not wait for many."""
 SCRIPTS: Final = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 _OPTION: Final = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 
@@ -106,10 +108,11 @@ def _options(verb: str) -> list[str]:
 
 
 def _runs(before: Sequence[str], root: str | None) -> list[str]:
-    """Names of the run directories below the root, as far as it can be read."""
+    """Run directories below the root, and the names of the newest runs, as far as it can be read."""
     named = [word for flag, word in itertools.pairwise(before) if flag == "--root"]
     args = argparse.Namespace(root=named[-1] if named else None)
     try:
-        return [Path(path).name for path in discover_runs(root_of(args, root))]
+        paths = discover_runs(root_of(args, root))
+        return [*(path.name for path in paths), *(RunReader(path).identity.name for path in paths[-MOST_NAMES:])]
     except BarographError:  # there is no root: nothing to complete, and a shell cannot show why
         return []
