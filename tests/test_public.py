@@ -32,7 +32,23 @@ NAMES = [
     "run_report",
     "set_all_seeds",
 ]
-HEAVY = {"numpy", "polars", "pandas", "scipy", "pyarrow", "jinja2", "optuna", "rich", "loguru", "matplotlib", "torch", "psutil", "yaml", "hydra", "omegaconf"}
+HEAVY = {
+    "numpy",
+    "polars",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "jinja2",
+    "optuna",
+    "rich",
+    "loguru",
+    "matplotlib",
+    "torch",
+    "psutil",
+    "yaml",
+    "hydra",
+    "omegaconf",
+}
 IMPORT_BUDGET_S = 0.040
 SHARED_MACHINE = 2  # CI shares its cores: the budget itself is judged by `make bench`
 

@@ -84,7 +84,7 @@ def false_curves(*, num_experiments, n_a, n_b, spread, num_steps=20):
 @pytest.mark.spec("S2.44")
 @pytest.mark.parametrize(("n_a", "n_b", "spread"), [(3, 10, 5.0), (5, 5, 3.0)])
 def test_curves_of_unequal_spread_seldom_differ(n_a, n_b, spread):
-    """Over 20 steps, 40 experiments; the permutation alone calls 3 against 10 runs different in 70 %."""
+    """Over 20 steps, 40 experiments; the permutation alone calls 3 against 10 runs different in two thirds."""
     assert false_curves(num_experiments=40, n_a=n_a, n_b=n_b, spread=spread) <= stats.binom.ppf(0.999, 40, 0.06) / 40
 
 

@@ -130,9 +130,9 @@ def curves_differ_guarded(
 
     Welch's p is corrected for the number of steps (Bonferroni); for groups of unequal size with the degrees of freedom
     of the smaller one, which is safe however far out in the tail (Mickey and Brown, Annals of Mathematical Statistics
-    37:639-643, 1966). The largest statistic over many steps is moved by
+    37:639-642, 1966). The largest statistic over many steps is moved by
     unequal spreads more than a single one: 5 runs against 5 with three times the spread differ somewhere in 20 steps in
-    23 % instead of 5 %, 3 against 10 with five times the spread in 70 %. Pairs need no guard: the signs of their
+    23 % instead of 5 %, 3 against 10 with five times the spread in two thirds. Pairs need no guard: the signs of their
     differences may be flipped whatever the spreads are.
 
     Args:
