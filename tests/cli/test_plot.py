@@ -58,7 +58,7 @@ def test_a_loss_curve_in_the_same_directory(command, root, ids):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("nosuch",), "did not log nosuch; it logged train/accuracy"),
+        (("nosuch",), "did not log nosuch; it logged epoch/accuracy"),
         (("--family", "gradients"), "did not log anything for gradients; it logged"),
         (("lr", "--split", "val"), "did not log lr on val; it logged"),
         (("lr", "--x", "epoch"), "did not log lr over epoch; it logged"),
@@ -69,7 +69,7 @@ def test_what_was_not_logged_is_an_error_that_lists_what_was(refused, ids, root,
     """Nothing is invented: there is no figure, and the message holds every name that can be asked for."""
     message = refused(ids["mlp"], *args)
     assert words in message
-    assert "train/accuracy, train/loss, train/lr, train/train_loss, train/val_loss, val/accuracy, val/loss" in message
+    assert "epoch/accuracy, epoch/train_loss, epoch/val_loss, train/loss, train/lr, val/accuracy, val/loss" in message
     assert not list(root.glob("*/figures"))
 
 

@@ -314,10 +314,10 @@ class TestWhatIsSomebodyElses:
 class TestWhen:
     """A run is old when nobody can have written it for so long."""
 
-    def test_a_deleted_run_that_was_resumed(self, run, new_run):
-        """It counts from its new end, not from its deletion."""
-        edits.append_edit(run, "delete", {}, now=lambda: time.time() - 100 * DAY_S)
+    def test_a_deleted_run_that_ended_later(self, run, new_run):
+        """It counts from its end, not from a deletion that a resumed run, or another clock, put before it."""
         new_run(name="mlp", resume="allow").finish()
+        edits.append_edit(run, "delete", {}, now=lambda: time.time() - 100 * DAY_S)
         assert planned(run, now=time.time, remove_deleted=True) == {}
         assert list(planned(run, remove_deleted=True)) == ["remove"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from barograph.facts.rundir import default_root
@@ -43,7 +44,7 @@ def root_of(args: argparse.Namespace, root: str | None) -> Path:
     """
     given = args.root or root
     place = Path(given) if given else default_root()
-    if not place.exists() or (place.is_dir() and has_runs(place)):
+    if not os.path.exists(place) or (place.is_dir() and has_runs(place)):  # noqa: PTH110 - False for a NUL, too
         return place
     from barograph.read.foreign.adopt import native_root  # noqa: PLC0415 - importers, for what is no directory of runs
 

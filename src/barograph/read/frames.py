@@ -240,7 +240,7 @@ def load_runs(runs: Paths, *, select: str | Mapping[str, Any] | None = None) -> 
     """
     if isinstance(runs, (str, os.PathLike)):
         root = Path(runs)
-        if root.exists() and not (root.is_dir() and has_runs(root)):
+        if os.path.exists(root) and not (root.is_dir() and has_runs(root)):  # noqa: PTH110 - False for a NUL, too
             from barograph.read.foreign.adopt import native_root  # noqa: PLC0415 - importers; 90 ms few need
 
             root = native_root(root)

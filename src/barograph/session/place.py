@@ -26,7 +26,6 @@ from barograph.facts.state import (
     this_process,
     write_process,
 )
-from barograph.read.catalog import is_deleted
 from barograph.record.identity import Identity
 
 Resume = Literal["never", "allow", "must"]
@@ -92,12 +91,18 @@ def named_place(path: Path, resume: Resume) -> Place:
             f"{str(path)!r} already holds a run; use another dir, or resume='allow' to continue it as the next "
             f"attempt (nothing that is recorded there will be changed)"
         )
-    if is_deleted(path):
+    if directory.edits.exists() and _is_deleted(path):
         raise MisuseError(
             f"the run in {str(path)!r} was deleted, so that what it goes on to record would stay hidden; "
             f"`barograph restore {path}` brings it back, or begin a run in another dir"
         )
     return _continued(directory)
+
+
+def _is_deleted(path: Path) -> bool:
+    from barograph.read.catalog import is_deleted  # noqa: PLC0415 - for runs that people have edited
+
+    return is_deleted(path)
 
 
 def joined_place(directory: RunDir, owner: ProcessRecord, *, rank: int) -> Place:

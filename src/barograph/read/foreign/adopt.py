@@ -67,7 +67,7 @@ def native_root(path: str | os.PathLike[str]) -> Path:
         OSError: the cache cannot be written.
     """
     place = Path(path)
-    if not place.exists() or (place.is_dir() and has_runs(place)) or not find_foreign(place):
+    if not os.path.exists(place) or (place.is_dir() and has_runs(place)) or not find_foreign(place):  # noqa: PTH110
         return place
     return adopt(place)
 
