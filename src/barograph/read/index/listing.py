@@ -143,7 +143,7 @@ class RunIndex:
             return None
         try:
             return Store(index_path(self.root, cache_dir), form=FORM, root=os.path.realpath(self.root))
-        except UnusableError as error:
+        except (UnusableError, ValueError) as error:  # a root with a NUL has no path; whoever looks there says so
             self.note = str(error)
             return None
 
