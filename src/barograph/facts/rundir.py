@@ -17,6 +17,7 @@ RUN_NAME: Final = re.compile(r"^run_(?P<time>\d{8}-\d{6})_(?P<name>.+)_job(?P<jo
 ROWS_NAME: Final = re.compile(r"^metrics\.(?P<number>\d{3,})(?:\.rank(?P<rank>\d{3,}))?\.rows$")
 SEALED_SUFFIX: Final = ".parquet"
 SEALED_NAME: Final = re.compile(ROWS_NAME.pattern.replace("rows", SEALED_SUFFIX[1:]))
+STREAM_NAME: Final = re.compile(ROWS_NAME.pattern.replace("rows", f"(?:rows|{SEALED_SUFFIX[1:]})"))
 MAX_NAME_CHARACTERS: Final = 120
 MAX_NAME_BYTES: Final = 200
 """File systems allow 255 bytes; the rest is for the time, the job and the extension."""
@@ -98,6 +99,21 @@ def _suffix(rank: int, pid: int | None = None) -> str:
     return (f".rank{rank:03d}" if rank else "") + (f".pid{pid}" if pid else "")
 
 
+class _Place:
+    """A path of the layout, joined when it is first asked for: who reads thousands of runs needs few of each."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, directory: RunDir, owner: type | None = None) -> Path:
+        found = directory.path.joinpath(*self._parts)
+        directory.__dict__[self._name] = found
+        return found
+
+
 class RunDir:
     """The layout of one run's directory.
 
@@ -105,22 +121,23 @@ class RunDir:
         path: the directory.
     """
 
+    facts = _Place("facts")
+    figures = _Place("figures")
+    details = _Place("details")
+    blobs = _Place("blobs")
+    identity = _Place("run.json")
+    edits = _Place("edits.jsonl")
+    config = _Place("config.yaml")
+    train_log = _Place("train.log")
+    console_log = _Place("console.log")
+    alerts = _Place("facts", "alerts.jsonl")
+    scalars_csv = _Place("facts", "scalars.csv")
+    best = _Place("best_val.pt")
+    last = _Place("last.pt")
+    model = _Place("model.pt")
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.facts = path / "facts"
-        self.figures = path / "figures"
-        self.details = path / "details"
-        self.blobs = path / "blobs"
-        self.identity = path / "run.json"
-        self.edits = path / "edits.jsonl"
-        self.config = path / "config.yaml"
-        self.train_log = path / "train.log"
-        self.console_log = path / "console.log"
-        self.alerts = self.facts / "alerts.jsonl"
-        self.scalars_csv = self.facts / "scalars.csv"
-        self.best = path / "best_val.pt"
-        self.last = path / "last.pt"
-        self.model = path / "model.pt"
 
     def ensure_facts(self) -> Path:
         """Make the facts directory."""
@@ -153,19 +170,19 @@ class RunDir:
 
     def rows_files(self) -> list[Path]:
         """All rows files, oldest number first."""
-        return sorted(p for p in self._facts_files() if ROWS_NAME.match(p.name))
+        return sorted(self._facts_files(ROWS_NAME))
 
     def sealed_files(self) -> list[Path]:
         """All sealed streams, also those whose rows file is still there; in the order of ``rows_files``."""
-        return sorted((p for p in self._facts_files() if SEALED_NAME.match(p.name)), key=unsealed)
+        return sorted(self._facts_files(SEALED_NAME), key=unsealed)
 
     def stream_files(self) -> list[Path]:
         """One file per stream: its rows file, or the sealed one where that has gone; in the order of ``rows_files``."""
-        files = self._facts_files()
-        found = {p.name: p for p in files if ROWS_NAME.match(p.name)}
-        for path in files:
-            if SEALED_NAME.match(path.name):
-                found.setdefault(unsealed(path).name, path)
+        found: dict[str, Path] = {}
+        for path in self._facts_files(STREAM_NAME):
+            rows = unsealed(path)
+            if path is rows or rows.name not in found:
+                found[rows.name] = path
         return [found[name] for name in sorted(found)]
 
     def events_files(self) -> list[Path]:
@@ -178,11 +195,12 @@ class RunDir:
 
     def _text_files(self, stem: str) -> list[Path]:
         pattern = re.compile(rf"^{stem}(\.rank\d+)?(\.pid\d+)?\.jsonl$")
-        return sorted((p for p in self._facts_files() if pattern.match(p.name)), key=lambda p: (len(p.name), p.name))
+        return sorted(self._facts_files(pattern), key=lambda path: (len(path.name), path.name))
 
-    def _facts_files(self) -> list[Path]:
+    def _facts_files(self, name: re.Pattern[str]) -> list[Path]:
         try:
-            return [Path(entry.path) for entry in os.scandir(self.facts)]
+            with os.scandir(self.facts) as entries:
+                return [Path(entry.path) for entry in entries if name.match(entry.name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -26,6 +26,8 @@ from barograph.read.columns import Stream, find_streams, iterate_overflow, unrea
 from barograph.read.run import RunReader
 
 NUM_THREADS: Final = min(4, os.cpu_count() or 1)
+FEW_NUMBERS: Final = 1 << 23
+"""So many are read sooner than threads have agreed who reads what."""
 SCRATCH_BYTES: Final = 1 << 18
 _memory = threading.local()
 
@@ -143,8 +145,10 @@ class _Frame:
 
     def fill(self) -> None:
         """Read every file."""
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            files = pool.map(self._fill_one, [source for source in self._sources if source.stream is not None])
+        in_files = [source for source in self._sources if source.stream is not None]
+        num_threads = NUM_THREADS if self._total * len(self._columns) > FEW_NUMBERS else 1
+        with ThreadPoolExecutor(num_threads) as pool:  # it starts no thread before it is asked for one
+            files = pool.map(self._fill_one, in_files) if num_threads > 1 else map(self._fill_one, in_files)
             for source in self._sources:  # a record alone is not worth a turn of another thread
                 damage, num_rows = self._fill_one(source) if source.stream is None else next(files)
                 self._readers[source.run].note(damage)
@@ -224,9 +228,9 @@ class _Frame:
 
     def _of_sources(self, name: str, numbers: list[int], dtype: pl.Enum | pl.Int32) -> pl.Series:
         """A column with one value per source: its number, or the category of that number."""
-        if numbers and min(numbers) == max(numbers):  # takes no memory
+        if numbers and min(numbers) == max(numbers):
             value = dtype.categories[numbers[0]] if isinstance(dtype, pl.Enum) else numbers[0]
-            return pl.select(pl.repeat(value, self._total, dtype=dtype).alias(name)).to_series()
+            return pl.Series(name, [value], dtype=dtype).new_from_index(0, self._total)
         narrow = _narrow(len(dtype.categories)) if isinstance(dtype, pl.Enum) else np.int32
         counts = [source.num_rows for source in self._sources]
         series = pl.Series(name, np.repeat(np.array(numbers, dtype=narrow), counts))
