@@ -1,38 +1,30 @@
-"""Results as markdown. The document around them is written by hand; only what stands between the marks changes."""
+"""Results as markdown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import subjects
 from bench.budgets import FLOOR, judge
+from bench.marks import put, table
 from bench.results import LATENCIES, fastest_lossless_peer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from bench.results import Figures, Outcome
 
-BEGIN = "<!-- measured: written by `make bench`, do not edit -->"
-END = "<!-- end of measured -->"
 NOTHING = "-"
 FEWEST_FOR_P99 = 100
 
 
 def write(outcome: Outcome, *, document: Path) -> None:
-    """Put the tables between the marks of a document, or make a document of nothing else.
+    """Put the tables between the marks of a document.
 
     Raises:
         ValueError: the document is there and lacks the marks.
     """
-    document.parent.mkdir(parents=True, exist_ok=True)
-    text = document.read_text(encoding="utf-8") if document.exists() else f"{BEGIN}\n{END}\n"
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{document} lacks the line {BEGIN!r} or {END!r}; put both where the tables belong")
-    document.write_text(f"{before}{BEGIN}\n\n{render(outcome)}\n{END}{after}", encoding="utf-8")
+    put(render(outcome), document=document)
 
 
 def render(outcome: Outcome) -> str:
@@ -41,7 +33,7 @@ def render(outcome: Outcome) -> str:
     parts = [
         _conditions(outcome),
         "### Budgets",
-        _table(("what", "budget", "measured", "met"), judge(summaries, imports=outcome.imports, soaks=outcome.soaks)),
+        table(("what", "budget", "measured", "met"), judge(summaries, imports=outcome.imports, soaks=outcome.soaks)),
         "### One call, in us",
         _latency_table(outcome, summaries),
         "### What it costs and what it keeps",
@@ -82,7 +74,7 @@ def _latency_table(outcome: Outcome, summaries: dict[str, Figures]) -> str:
     head += ["p50 / floor", "fastest lossless peer / p50"]
     best = fastest_lossless_peer(summaries)
     rows = [_latency_row(name, summaries, best=best) for name in outcome.names if name in summaries]
-    return _table(head, rows + _failed(outcome, width=len(head))) + _footnote(best)
+    return table(head, rows + _failed(outcome, width=len(head))) + _footnote(best)
 
 
 def _latency_row(name: str, summaries: dict[str, Figures], *, best: str | None) -> list[str]:
@@ -106,7 +98,7 @@ def _cost_table(outcome: Outcome, summaries: dict[str, Figures]) -> str:
         *("import + open s", "close s", "calls before `kill -9`", "of them lost, worst round"),
     )
     rows = [_cost_row(name, summaries[name]) for name in outcome.names if name in summaries]
-    return _table(head, rows + _failed(outcome, width=len(head)))
+    return table(head, rows + _failed(outcome, width=len(head)))
 
 
 def _cost_row(name: str, found: Figures) -> list[str]:
@@ -152,8 +144,3 @@ def _ratio(above: float | None, below: float | None) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "/")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -6,6 +6,7 @@ Warnings are errors and the network is closed (see ``pyproject.toml``); a child 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,3 +104,13 @@ def new_run(tmp_path, monkeypatch):
 def recorded():
     """Read a run's files: ``recorded(directory)``."""
     return Recorded
+
+
+@pytest.fixture
+def without_privileges() -> list[str]:
+    """A command before which root obeys permissions like anybody else; nothing where the process is not root."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root ignores permissions, and setpriv (util-linux) is not there to change that")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.marks import put, table
 from bench.reading.work import QUESTIONS, Amount
-from bench.tables import BEGIN, END, number
+from bench.tables import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bench.reading.driver import Outcome
@@ -29,21 +30,15 @@ def write(outcome: Outcome, *, document: Path) -> None:
     Raises:
         ValueError: it lacks the marks.
     """
-    document.parent.mkdir(parents=True, exist_ok=True)
-    text = document.read_text(encoding="utf-8") if document.exists() else f"{BEGIN}\n{END}\n"
-    before, begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{document} lacks the line {BEGIN!r} or {END!r}; put both where the tables belong")
-    document.write_text(f"{before}{BEGIN}\n\n{render(outcome)}\n{END}{after}", encoding="utf-8")
+    put(render(outcome), document=document)
 
 
 def render(outcome: Outcome) -> str:
     """Everything between the marks."""
     conditions = "\n".join(f"- {name}: {value}" for name, value in outcome.machine.items())
-    parts = [conditions, "### Budgets", _table(("what", "budget", "measured", "met"), _budgets(outcome))]
+    parts = [conditions, "### Budgets", table(("what", "budget", "measured", "met"), _budgets(outcome))]
     for amount in outcome.amounts:
-        parts += [f"### {amount}: {amount.numbers:,} numbers, in ms", _table(_head(), _rows(outcome, amount))]
+        parts += [f"### {amount}: {amount.numbers:,} numbers, in ms", table(_head(), _rows(outcome, amount))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,8 +74,3 @@ def _judged(what: str, budget: float, unit: str, measured: float | None) -> list
     if measured is None:
         return [what, f"{budget:g} {unit}", "-", "-"]
     return [what, f"{budget:g} {unit}", f"{number(measured)} {unit}", "yes" if measured <= budget else "NO"]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -40,13 +40,3 @@ def mount(tmp_path):
     yield mount
     for place in mounted:
         subprocess.run(["umount", place], check=True)
-
-
-@pytest.fixture
-def without_privileges() -> list[str]:
-    """A command before which root obeys permissions like anybody else; nothing where the process is not root."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("root ignores permissions, and setpriv (util-linux) is not there to change that")
-    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--"]

@@ -11,9 +11,10 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from barograph.errors import FormatError
 
@@ -128,15 +129,22 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``path`` as a whole, atomically: readers see the old bytes or the new ones, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is put on the device and gets its name when the block ends well, and else leaves nothing behind."""
     temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``path`` as a whole, atomically: readers see the old bytes or the new ones, never a part."""
+    with replacing(path) as file:
+        file.write(data)

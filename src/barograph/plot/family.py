@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -44,15 +45,15 @@ class Family(Protocol):
         """Draw the numbers on an empty figure."""
 
 
-class PlotFamily:
+class PlotFamily(ABC):
     """What families have in common; made by subclassing, with ``name``, ``moments``, ``select`` and ``draw``."""
 
     name: str
     moments: tuple[str, ...] = AT_EPOCHS
 
+    @abstractmethod
     def select(self, run: RunReader, *, scope: Scope) -> Any | None:
         """The numbers to draw; see ``Family``."""
-        raise NotImplementedError(f"{type(self).__name__}.select: return the numbers of {run} over {scope.x}, or None")
 
     def draw(self, data: Any, figure: Figure) -> None:
         """Draw a chart."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from barograph.errors import FormatError, MisuseError
-from barograph.facts.descriptor import replace_file, temporary_path
+from barograph.facts.descriptor import replace_file, replacing
 from barograph.facts.log import Damage
 from barograph.facts.rundir import RunDir, make_dir, unsealed
 from barograph.read.archive.lock import alone
@@ -273,23 +273,14 @@ def _grouped(candidates: list[_Candidate], part_bytes: int) -> Iterator[list[_Ca
 def _write_part(directory: Path, candidates: list[_Candidate]) -> Part:
     metrics = list(dict.fromkeys(itertools.chain.from_iterable(it.metrics for it in candidates)))
     path = directory / f"part-{secrets.token_hex(6)}.parquet"
-    temporary = temporary_path(path)
     writer_columns = ["step", "t", *(column_of(name) for name in metrics)]
     options = writer_options(writer_columns, extremes_of=("step", "t"))
     options["use_dictionary"] = ["run_id", "run", "split"]
     options["write_statistics"] = [*ORIGIN]
-    try:
-        with temporary.open("wb") as file:
-            with pq.ParquetWriter(file, _schema(metrics), **options) as writer:
-                buffer = _Buffer(writer, metrics)
-                runs = [buffer.add_run(candidate) for candidate in candidates]
-                buffer.flush()
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file, pq.ParquetWriter(file, _schema(metrics), **options) as writer:
+        buffer = _Buffer(writer, metrics)
+        runs = [buffer.add_run(candidate) for candidate in candidates]
+        buffer.flush()
     return Part(file=path.name, size_bytes=path.stat().st_size, metrics=metrics, runs=runs)
 
 
