@@ -54,6 +54,17 @@ def test_the_losses_of_epochs_are_held_out_too(chosen):
     assert chosen(train=["loss"], epochs=[{"train_loss": 1.0, "val_loss": 2.0}]) == [("val_loss", "epoch")]
 
 
+@pytest.mark.parametrize("name", ["val_loss", "eval/loss", "loss/val", "Validation Loss"])
+def test_a_name_tells_held_out_data_where_the_split_says_train(chosen, name):
+    """Lightning and TensorBoard know no splits; without this the training loss would be compared."""
+    assert chosen(train=["loss", "value_loss", name, "test_acc"])[:2] == [(name, "train"), ("test_acc", "train")]
+
+
+def test_a_split_says_more_than_a_name(chosen):
+    """The same number logged both ways is taken from its split."""
+    assert chosen(train=["val_loss"], val=["loss"])[0] == ("loss", "val")
+
+
 def test_training_is_the_last_resort(chosen):
     """The training loss, when nothing else was logged."""
     assert chosen(train=["lr", "loss"]) == [("loss", "train")]

@@ -162,7 +162,7 @@ def test_the_mode_is_told_by_the_name(name, expected):
 @pytest.mark.parametrize("name", ["lr", "x", "glossy", "error_score", "accident"])
 def test_an_unclear_mode_is_asked_for(name):
     """No word, words of both kinds, or words inside of words: the caller has to say."""
-    with pytest.raises(MisuseError, match="give mode='min' or mode='max'"):
+    with pytest.raises(MisuseError, match=r"say which with mode= \(--mode\): 'min' or 'max'"):
         infer_mode(name)
 
 
@@ -206,5 +206,5 @@ def test_a_negative_likelihood_is_minimised(metric):
 @pytest.mark.parametrize("metric", ["neg_mean_squared_error", "negative_accuracy", "acc_drop", "loss_delta"])
 def test_a_word_that_may_turn_the_others_round_is_not_guessed(metric):
     """Sklearn's neg_mean_squared_error is better when high: the caller has to say."""
-    with pytest.raises(MisuseError, match=r"round; give mode='min' or mode='max'"):
+    with pytest.raises(MisuseError, match=r"round; say which with mode= \(--mode\): 'min' or 'max'"):
         infer_mode(metric)

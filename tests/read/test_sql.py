@@ -263,6 +263,9 @@ def test_what_is_not_there_is_listed(runs):
         QueryError, match=r'unable to find column "nope"; runs has run, run_dir, run_id, name, .*config.lr'
     ):
         query(runs, "select nope from runs")
+    for name in ("optim.beta", "r.optim.beta", "config.optim.betta"):
+        with pytest.raises(QueryError, match=r"is config.optim.beta\b.* meant\? runs has run"):
+            query(runs, f"select {name} from runs as r")
     with pytest.raises(QueryError, match=r"'nope' was not found; the tables are runs, metrics, events, alerts"):
         query(runs, "select * from nope")
     with pytest.raises(QueryError, match=r"unsupported function 'isnan'; the functions are those of polars' SQL"):

@@ -13,11 +13,13 @@ from barograph import plugins
 from barograph.compare.comparator import ExperimentComparator
 from barograph.errors import PluginNotFoundError, ReportError
 from barograph.read.edits import rename
+from barograph.read.frames import load_runs
 from barograph.read.run import RunReader
 from barograph.report.choice import choose_metrics
 from barograph.report.config import Inputs
 from barograph.report.document import Column, Document, Prose, Section
 from barograph.report.inputs import gather
+from barograph.report.number import Facts
 from barograph.report.protocol import ReportKind, load_kind
 from barograph.report.query import Query
 from barograph.report.run import run_report
@@ -46,6 +48,15 @@ def test_the_losses_are_what_a_report_is_about(facts):
     """Validation first; the same loss by two names once."""
     assert [metric.label for metric in choose_metrics(facts, [])] == ["val_loss", "train_loss"]
     assert [metric.label for metric in choose_metrics(facts, ["loss", "mse"])] == ["train/loss", "mse"]
+
+
+def test_a_loss_whose_name_repeats_its_split_is_the_same_loss(new_run, tmp_path):
+    """``val_loss`` logged on split ``val`` and again by the epochs is one metric, as people see it."""
+    with new_run(dir=tmp_path / "one") as run:
+        run.log({"val_loss": 0.5}, step=0, split="val")
+        run.epoch_end(0, train_loss=0.25, val_loss=0.5)
+    found = choose_metrics(Facts(load_runs(tmp_path)), [])
+    assert [metric.label for metric in found] == ["val_loss", "train_loss"]
 
 
 @pytest.fixture
@@ -248,9 +259,10 @@ def test_the_impact_of_parameters_can_be_computed_again(compared):
 
 
 def test_sentences_that_do_not_hold_any_more_are_found(compared, tmp_path):
-    """Another value of one run changes what the comparison says."""
+    """Another value of a run of the best configuration changes what the comparison says."""
     path = compared(impact=False)
-    stream = next((tmp_path / "runs").glob("*/facts/metrics.000.rows"))
+    best = ExperimentComparator(tmp_path / "runs").compare(impact=False).as_dict()["best"]
+    stream = RunReader(tmp_path / "runs" / best["runs"][0]).directory.facts / "metrics.000.rows"
     data = bytearray(stream.read_bytes())
     struct.pack_into("<d", data, 4096 + 8, 77.0)
     stream.write_bytes(data)

@@ -106,7 +106,8 @@ def diff(a: RunReader, b: RunReader) -> Diff:
     sections = {name: list(differences(describe(a, name), describe(b, name))) for name in SECTIONS}
     for mine, reader in zip(notes, (a, b), strict=True):
         mine += [f"{damage.path}: {damage.reason}" for damage in reader.damage]
-    labelled = [f"{label}: {note}" for label, mine in zip("AB", notes, strict=True) for note in mine]
+    labelled = [f"{'A and B' if note in notes[1] else 'A'}: {note}" for note in notes[0]]
+    labelled += [f"B: {note}" for note in notes[1] if note not in notes[0]]
     return Diff(a=_side(a), b=_side(b), sections=sections, patch=patch, notes=labelled)
 
 

@@ -6,6 +6,7 @@ as the worst.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -151,14 +152,16 @@ def infer_mode(metric: str) -> Mode:
     if turned and (lower or higher):
         raise MisuseError(
             f"whether low or high {metric!r} is better is not clear: {', '.join(turned)} may turn "
-            f"{', '.join(lower + higher)} round; give mode='min' or mode='max'"
+            f"{', '.join(lower + higher)} round; say which with mode= (--mode): 'min' or 'max'"
         )
     if lower and not higher:
         return "min"
     if higher and not lower:
         return "max"
     told = f"it has {', '.join(lower)} and {', '.join(higher)}" if lower else "no word of it tells"
-    raise MisuseError(f"whether low or high {metric!r} is better is not clear: {told}; give mode='min' or mode='max'")
+    raise MisuseError(
+        f"whether low or high {metric!r} is better is not clear: {told}; say which with mode= (--mode): 'min' or 'max'"
+    )
 
 
 def worst_as_infinite(values: Floats, *, mode: str) -> Floats:
@@ -197,9 +200,9 @@ def collect(
         raise MisuseError(f"reduce is {reduce!r}; give 'final', 'best' or 'curve'")
     if mode not in (None, "min", "max"):
         raise MisuseError(f"mode is {mode!r}; give 'min' or 'max'")
-    mode = mode or infer_mode(metric)
     readers = runs.readers if isinstance(runs, Runs) else runs.runs if isinstance(runs, Group) else list(runs)
     chosen, curves = _find_curves(readers, metric, split=split, rank=rank)
+    mode = mode or infer_mode(metric)
     seeds = runs.seeds if isinstance(runs, Group) else seeds_of(readers)
     kept = [
         (reader, curve, seed)
@@ -302,7 +305,9 @@ def _not_found(readers: Sequence[RunReader], metric: str, split: str | None) -> 
     keys |= {f"summary.{name}" for reader in readers for name in reader.digest().summary}
     where = "" if split is None else f" on {split!r}"
     there = ", ".join(sorted(keys)) or "nothing"
-    return f"none of the {len(readers)} runs has {metric!r}{where}; what they have: {there}"
+    close = difflib.get_close_matches(metric, {key.partition(" (")[0] for key in keys})
+    meant = f"is {' or '.join(close)} meant? " if close else ""
+    return f"none of the {len(readers)} runs has {metric!r}{where}; {meant}what they have: {there}"
 
 
 def _reduce(

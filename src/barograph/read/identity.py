@@ -21,6 +21,7 @@ from barograph.facts.kinds import Event
 from barograph.facts.log import Damage
 from barograph.facts.rundir import RUN_NAME, RunDir
 from barograph.read.columns import iterate_records, unreadable
+from barograph.read.nesting import is_too_deep
 
 SHALLOW_BYTES: Final = 4096
 """A text of so many bytes cannot be nested so deep that libyaml, which recurses in C, ends the process."""
@@ -141,12 +142,13 @@ def read_config(directory: RunDir, damage: list[Damage]) -> dict[str, Any]:
 
 
 def _parse_yaml(text: bytes) -> Any:
-    """Parse YAML, by libyaml where it is there and the text is short: it is ten times as fast, and stricter."""
+    """Parse YAML, by libyaml where it is there and the text is not deep: it is ten times as fast, and stricter."""
     import yaml  # noqa: PLC0415 - the same
 
-    if len(text) <= SHALLOW_BYTES and hasattr(yaml, "CSafeLoader"):
+    if hasattr(yaml, "CSafeLoader"):
         try:
-            return yaml.load(text, Loader=yaml.CSafeLoader)
+            if len(text) <= SHALLOW_BYTES or not is_too_deep(text):
+                return yaml.load(text, Loader=yaml.CSafeLoader)
         except yaml.YAMLError:
             pass  # half of a surrogate pair, for one, is nothing to the other parser
     return yaml.safe_load(text)

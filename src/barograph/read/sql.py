@@ -7,6 +7,7 @@ reach: a query is one SELECT, and the functions that read files are refused.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -53,6 +54,7 @@ _CHANGES: Final = frozenset(
     | {"unload", "update", "vacuum"}
 )
 _OPENINGS: Final = ("select", "with", "(")
+_MISSING_COLUMN: Final = re.compile(r"""column (?:named )?['"]([^'"]+)['"]""")
 _NESTED: Final = ("config", "summary")
 
 Token = tuple[str, str]
@@ -85,7 +87,7 @@ def query(runs: Runs, text: str) -> pl.DataFrame:
         with pl.SQLContext(frames=frames, register_globals=False, eager=False) as context:
             return context.execute(plain.rstrip().rstrip(";")).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
-        raise QueryError(_in_words(error, frames)) from None
+        raise QueryError(_in_words(error, text, frames)) from None
 
 
 def _checked(text: str) -> list[Token]:
@@ -308,14 +310,25 @@ _TABLES: Final[dict[str, Callable[[Runs], pl.LazyFrame]]] = {
 }
 
 
-def _in_words(error: Exception, frames: dict[str, pl.LazyFrame]) -> str:
+def _in_words(error: Exception, text: str, frames: dict[str, pl.LazyFrame]) -> str:
     """What is wrong with a query, and what there is instead."""
     line = str(error).strip().partition("\n")[0]
     if "relation" in line and "not found" in line:
         return f"{line}; the tables are {', '.join(TABLES)}"
-    if isinstance(error, pl.exceptions.ColumnNotFoundError):
-        there = "; ".join(f"{name} has {', '.join(frame.collect_schema().names())}" for name, frame in frames.items())
-        return f"{line.partition(';')[0]}; {there}"
+    missing = _MISSING_COLUMN.search(line)
+    if missing:
+        columns = {name: frame.collect_schema().names() for name, frame in frames.items()}
+        there = "; ".join(f"{name} has {', '.join(names)}" for name, names in columns.items())
+        return f"{line.partition(';')[0]}; {_meant(missing[1], text, columns)}{there}"
     if "unsupported function" in line:
         return f"{line}; the functions are those of polars' SQL, e.g. max, avg, median, quantile_cont, first, last"
     return f"{line}; the dialect is polars' SQL"
+
+
+def _meant(missing: str, text: str, columns: dict[str, list[str]]) -> str:
+    """The columns that may be meant: of a name without its first words, as ``optim.lr``, or of one nearly right."""
+    written = re.search(rf"\b{re.escape(missing)}[\w.]*", text)
+    wanted = written.group() if written else missing
+    names = sorted({name for found in columns.values() for name in found})
+    close = [name for name in names if name.endswith(f".{wanted}")] or difflib.get_close_matches(wanted, names)
+    return f"is {' or '.join(close[:3])} meant? " if close else ""

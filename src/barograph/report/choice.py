@@ -34,7 +34,7 @@ def choose_metrics(facts: Facts, wanted: Sequence[str]) -> list[Metric]:
     losses = [metric for metric in counts if "loss" in metric.name.lower()]
     most = max((counts[metric] for metric in losses), default=0)
     usual = sorted((metric for metric in losses if 2 * counts[metric] >= most), key=_importance)
-    named = {metric.label.replace("/", "_"): metric for metric in reversed(usual)}  # train/loss is train_loss of epochs
+    named = {_plain_name(metric): metric for metric in reversed(usual)}
     return [metric for metric in usual if metric in named.values()][:MAX_DEFAULT]
 
 
@@ -52,6 +52,12 @@ def usual_metric(facts: Facts) -> list[Metric]:
         else Metric(of="metric", name=it.metric, split=it.split or "")
         for it in found
     ]
+
+
+def _plain_name(metric: Metric) -> str:
+    """What a metric is called where splits are unknown: ``train/loss`` and ``train/train_loss`` are ``train_loss``."""
+    is_told = metric.name.startswith((f"{metric.split}_", f"{metric.split}/")) and metric.split
+    return (metric.name if is_told else metric.label).replace("/", "_")
 
 
 def _importance(metric: Metric) -> tuple[bool, bool, str]:

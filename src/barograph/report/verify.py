@@ -232,9 +232,10 @@ def _contents(manifest: Manifest, facts: Facts) -> Iterator[Finding]:
                 what = "is gone" if now is None else "is new" if was is None else "is not what it was"
                 message = f"{name} {what}: facts of the run {entry.name!r} changed after the report was made"
                 yield Finding(code="facts", where=f"{entry.dir}/{name}", message=message)
-            elif name in content.sealed:
-                message = f"{name} was sealed as Parquet; the facts in it are the same"
-                yield Finding(code="sealed", where=f"{entry.dir}/{name}", message=message)
+        sealed = [name for name in sorted(content.sealed) if entry.parts.get(name) == content.parts.get(name)]
+        if sealed:
+            message = f"sealed as Parquet, the facts are the same: {', '.join(sealed)}"
+            yield Finding(code="sealed", where=entry.dir, message=message)
         if hash_edits(facts.readers[key].directory) != entry.edits_sha256:
             message = f"name, group, tags, notes or configuration of the run {entry.name!r} were edited since"
             yield Finding(code="edited", where=f"{entry.dir}/edits.jsonl", message=message)

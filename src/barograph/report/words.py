@@ -56,7 +56,7 @@ def _number_text(value: float, style: Style) -> str:
         case "bytes":
             return _size(value)
         case "percent":
-            return f"{100 * value:.2g} %"
+            return f"{100 * value:.2g} %" if abs(value) < 0.99 else f"{100 * value:.3g} %"  # noqa: PLR2004 - 99.9, not 1e+02
         case "number" | "text":
             is_whole = float(value).is_integer() and abs(value) < _WHOLE_BELOW
             return str(int(value)) if is_whole else f"{value:.4g}"

@@ -5,18 +5,17 @@ References let a few lines stand for billions of values, so what a document unfo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from barograph.errors import FormatError
+from barograph.read.nesting import MAX_DEPTH, is_too_deep
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
 MAX_BYTES: Final = 32 << 20
 MAX_VALUES: Final = 1_000_000
-MAX_DEPTH: Final = 200
 _PYTHON_TAG: Final = "tag:yaml.org,2002:python/"
 
 
@@ -36,7 +35,8 @@ def load_yaml(path: Path) -> Any:
         raise FormatError(f"{path} is larger than {MAX_BYTES} bytes; a configuration is not")
     try:
         kind = _plain_loader()
-        _refuse_depth(path, yaml.parse(content, Loader=kind))
+        if is_too_deep(content):
+            raise FormatError(f"{path} is nested deeper than {MAX_DEPTH} levels; a configuration is not")
         loader = kind(content)
         node = loader.get_single_node()
         if node is None:
@@ -47,20 +47,6 @@ def load_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # the last four are how PyYAML meets scalars that are not what their tags say
         raise FormatError(f"{path} is no YAML that can be read: {' '.join(str(error).split())}") from error
-
-
-def _refuse_depth(path: Path, events: Iterable[object]) -> None:
-    """Refuse what is nested so deeply that PyYAML's C composer, which calls itself, would end the process."""
-    import yaml  # noqa: PLC0415 - see above
-
-    depth = 0
-    for event in events:
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise FormatError(f"{path} is nested deeper than {MAX_DEPTH} levels; a configuration is not")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 def _num_values(node: Node, known: dict[int, int]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from barograph.facts.kinds import OnTrainEnd
 from barograph.view.terminal.blocks import Symbols
-from barograph.view.terminal.wording import duration, fields, number, one_line, percent, size
+from barograph.view.terminal.wording import duration, fields, number, one_line, percent, significant, size
 
 MAX_SUMMARY: Final = 8
 
@@ -83,8 +83,8 @@ def _ledger(ledger: Mapping[str, Any], symbols: Symbols) -> list[str]:
         _known(ledger, "written", lambda value: f"{value} written"),
         f"{lost} lost {symbols.bad}" if lost else "none lost" if lost is not None else "",
         _known(ledger, "bytes", size),
-        _known(ledger, "call_p50_us", lambda value: f"{value:.2g} us per call (p50)"),
-        _known(ledger, "call_p99_us", lambda value: f"{value:.2g} us (p99)"),
+        _known(ledger, "call_p50_us", lambda value: f"{significant(value)} us per call (p50)"),
+        _known(ledger, "call_p99_us", lambda value: f"{significant(value)} us (p99)"),
         _known(ledger, "share_of_wall", lambda value: f"{percent(value)} of the time"),
     ]
     shown = [part for part in parts if part]

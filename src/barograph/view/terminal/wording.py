@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from barograph.watch.eta import EtaRange
+if TYPE_CHECKING:
+    from barograph.watch.eta import EtaRange
 
 MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
@@ -64,6 +65,17 @@ def number(value: Any) -> str:
     return one_line(str(value), limit=60)
 
 
+def significant(value: float) -> str:
+    """Two significant digits, and no fewer than the whole part has; three near a hundred, which is often all there is.
+
+    >>> significant(2.345), significant(34.5), significant(99.4), significant(234.5)
+    ('2.3', '34', '99.4', '234')
+    """
+    if abs(value) >= KILO:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if abs(value) < 99 else f"{value:.3g}"  # noqa: PLR2004 - see above
+
+
 def fields(values: dict[str, Any]) -> str:
     """Names and numbers side by side.
 
@@ -100,6 +112,7 @@ def _two(seconds: float, unit_s: float, unit: str, part_s: float, part: str) -> 
 def time_left(left: EtaRange) -> str:
     """The time left; the range is rounded outwards, so that rounding never makes it narrower.
 
+    >>> from barograph.watch.eta import EtaRange
     >>> time_left(EtaRange(low_s=130, high_s=175, n=9)), time_left(EtaRange(low_s=50, high_s=75, n=9))
     ('2-3 min', '50 s-2 min')
     >>> time_left(EtaRange(low_s=4000, high_s=6000, n=9)), time_left(EtaRange(low_s=50, high_s=float("inf"), n=9))
@@ -139,10 +152,10 @@ def size(num_bytes: float) -> str:
 def percent(share: float) -> str:
     """A share of one, with two significant digits.
 
-    >>> percent(0.0321), percent(0.5), percent(0.000042)
-    ('3.2 %', '50 %', '0.0042 %')
+    >>> percent(0.0321), percent(0.5), percent(0.000042), percent(0.999)
+    ('3.2 %', '50 %', '0.0042 %', '99.9 %')
     """
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+    return f"{significant(100 * share)} %"
 
 
 def ascii_bar(fraction: float, *, width: int = 10) -> str:
