@@ -199,8 +199,7 @@ class RunDir:
 
     def _facts_files(self, name: re.Pattern[str]) -> list[Path]:
         try:
-            with os.scandir(self.facts) as entries:
-                return [Path(entry.path) for entry in entries if name.match(entry.name)]
+            return [self.facts / found for found in os.listdir(self.facts) if name.match(found)]  # noqa: PTH208
         except (FileNotFoundError, NotADirectoryError):
             return []
 

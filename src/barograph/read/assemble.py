@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Literal
 
@@ -21,14 +21,14 @@ import polars as pl
 from barograph.errors import MetricNotFoundError
 from barograph.facts.log import Damage
 from barograph.facts.rows import HOST_SPLIT
-from barograph.read.arrays import Floats, as_float, column_of, read_numbers, without_holes
+from barograph.read.arrays import Floats, as_float, column_of, read_numbers
 from barograph.read.columns import Stream, find_streams, iterate_overflow, unreadable
 from barograph.read.run import RunReader
 
 NUM_THREADS: Final = min(4, os.cpu_count() or 1)
 FEW_NUMBERS: Final = 1 << 23
 """So many are read sooner than threads have agreed who reads what."""
-SCRATCH_BYTES: Final = 1 << 18
+SCRATCH_BYTES: Final = 1 << 19
 _memory = threading.local()
 
 
@@ -162,18 +162,26 @@ class _Frame:
 
     def _fill_one(self, source: Source) -> tuple[list[Damage], int]:
         damage: list[Damage] = []
+        num_rows = self._copy(source, _blocks(source, damage))
+        if not self._columns["t"][source.start : source.start + num_rows].all():  # holes that a power cut left
+            damage.clear()
+            num_rows = self._copy(source, _whole_rows(source, damage))
+        for name in source.names:
+            if name in self._missing:
+                self._missing[name][source.start : source.start + num_rows] = False
+        return damage, num_rows
+
+    def _copy(self, source: Source, blocks: Iterable[Floats]) -> int:
+        """Put rows where they belong; how many there were."""
         targets = self._targets(source)
         num_rows = 0
-        for block in _blocks(source, damage):
+        for block in blocks:
             kept = block[: source.num_rows - num_rows]
             rows = slice(source.start + num_rows, source.start + num_rows + len(kept))
             for place, column in targets:
                 column[rows] = kept[:, place]
             num_rows += len(kept)
-        for name in source.names:
-            if name in self._missing:
-                self._missing[name][source.start : source.start + num_rows] = False
-        return damage, num_rows
+        return num_rows
 
     def _targets(self, source: Source) -> list[tuple[int, Floats]]:
         """Which number of a row goes to which column."""
@@ -254,11 +262,17 @@ def _places(source: Source) -> npt.NDArray[np.intp]:
 
 
 def _blocks(source: Source, damage: list[Damage]) -> Iterator[Floats]:
-    """The rows of a source, so few at a time that they stay in the processor's cache."""
+    """The rows of a source, holes included, so few at a time that they stay in the processor's cache."""
+    if source.stream is not None and source.stream.sealed is None and sys.byteorder == "little":
+        yield from _scratch_blocks(source.stream, source.num_rows, damage)
+    else:
+        yield from _whole_rows(source, damage)
+
+
+def _whole_rows(source: Source, damage: list[Damage]) -> Iterator[Floats]:
+    """The rows of a source that hold facts."""
     if source.stream is None:
         yield np.array([source.record], dtype=np.float64)
-    elif source.stream.sealed is None and sys.byteorder == "little":
-        yield from _scratch_blocks(source.stream, source.num_rows, damage)
     else:
         yield read_numbers(source.stream, damage)
 
@@ -277,7 +291,7 @@ def _scratch_blocks(stream: Stream, num_rows: int, damage: list[Damage]) -> Iter
                 block = np.frombuffer(scratch[: got - got % size], dtype=np.float64).reshape(-1, width)
                 if not len(block):
                     return
-                yield without_holes(stream, block, damage, offset=offset)
+                yield block
                 offset = file.seek(offset + block.nbytes)
                 num_rows -= len(block)
     except FileNotFoundError:  # it was sealed a moment ago, or has gone

@@ -297,7 +297,7 @@ def _look_at(path: str, *, is_edited: bool) -> _Head:
         folder=folder or (0, 0, 0, 0),  # it has gone since it was found; the next look finds out
         identity=identity,
         edits=edits,
-        t=told_t(Path(path)),
+        t=told_t(path),
         deleted=is_edited and is_deleted(Path(path)),
     )
 
