@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from barograph.view.terminal import example_block
+from barograph.view.terminal.blocks import example_block
 from barograph.view.terminal.lines import read_payload
 
 # A loop of 400 steps on the default schedule, recorded on disk and followed there: what is shown is decided by the
@@ -24,7 +24,7 @@ from barograph.facts.metrics import MetricsLog
 from barograph.facts.rundir import RunDir
 from barograph.read.follow import Follower
 from barograph.record.cadence import Cadence
-from barograph.view.terminal import TerminalView
+from barograph.view.terminal.view import TerminalView
 
 step_s, evaluation_s = float(sys.argv[1]), float(sys.argv[2])
 directory = RunDir(Path(tempfile.mkdtemp(dir=Path(__file__).parent)))

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from barograph.errors import MisuseError
-from barograph.view.terminal import TerminalView, example_block
+from barograph.view.terminal.blocks import example_block
 from barograph.view.terminal.lines import read_payload
+from barograph.view.terminal.view import TerminalView
 
 SYMBOL = "\N{WHITE HEAVY CHECK MARK}"
 
@@ -193,7 +194,7 @@ def test_plain_view_sends_no_control_codes_and_loads_no_rich():
     code = """
 import io, sys
 from barograph.facts.kinds import Event
-from barograph.view.terminal import TerminalView
+from barograph.view.terminal.view import TerminalView
 for mode in ("plain", "rich"):
     stream = io.StringIO()
     view = TerminalView(stream, mode=mode)

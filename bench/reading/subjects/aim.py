@@ -45,7 +45,8 @@ class Aim:
                     yield metric
 
     def _arrays(self, home: Path, names: tuple[str, ...]) -> list[Any]:
-        return [metric.values.sparse_numpy()[1] for metric in self._metrics(home, names)]
+        # ``metric.values`` has them in the order of a hash, ``metric.data`` by step
+        return [metric.data.view("val").numpy()[1][0] for metric in self._metrics(home, names)]
 
     def load_all(self, home: Path) -> Answer:
         """An array per metric and run."""

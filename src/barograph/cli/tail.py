@@ -15,9 +15,9 @@ from barograph.facts.rundir import RunDir
 from barograph.read.backlog import read_backlog
 from barograph.read.follow import Consumer, Fact, Follower
 from barograph.read.status import LIVING, Status, read_status
-from barograph.view.terminal import TerminalView
 from barograph.view.terminal.lines import Narrator, read_payload
 from barograph.view.terminal.plain import INTERVAL_S
+from barograph.view.terminal.view import TerminalView
 
 DESCRIPTION: Final = """\
 The latest examples, checks, epochs and other events of a run, in the blocks that its own terminal showed, and
