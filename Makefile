@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c co
 XDIST ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint spec bench gallery format clean
+.PHONY: help demo test test-all lint spec bench bench-faults gallery format clean
 
 help:  ## show this menu
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +43,10 @@ spec: $(VENV)/.dev  ## which numbered lines of docs/spec have a test
 bench: $(VENV)/.dev  ## recording and reading beside their floors and peers; writes docs/benchmarks*.md
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.reading
+
+bench-faults: $(VENV)/.dev  ## real trainings with real faults, judged; writes docs/detection.md
+	$(BIN)/python -m bench.faults generate
+	$(BIN)/python -m bench.faults score --split held_out --document docs/detection.md
 
 gallery: $(VENV)/.dev  ## record small trainings and draw them; writes docs/gallery
 	$(BIN)/python docs/gallery/make.py

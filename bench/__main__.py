@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HOME = envs.ROOT / ".bench"
 DOCUMENT = envs.ROOT / "docs" / "benchmarks.md"
-SOAKED = ("barograph", "barograph_facts")
+SOAKED = ("barograph", "barograph_facts", "barograph_watch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ BLIND = {
     "barograph/record/provenance.py": "the same, and a thread's error that is raised where its result is asked for",
     "barograph/plot/orchestrator.py": "a family that fails costs its own figure, and it is told",
     "barograph/report/families.py": "the same, in a report",
+    "barograph/watch/actions/outbox.py": "what an action of other hands raises is told, never raised",
     "barograph/record/config.py": "a stranger's __repr__ in a message about an error",
 }
 

@@ -19,6 +19,7 @@ ORDER: Final = (
     "pydll_write",
     "barograph",
     "barograph_facts",
+    "barograph_watch",
     "barograph_batch",
     "aim",
     "dvclive",

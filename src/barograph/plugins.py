@@ -6,9 +6,13 @@ Built-ins come through the same door as strangers. Groups: ``barograph.detectors
 
 from __future__ import annotations
 
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from barograph.errors import MissingDependencyError, PluginNotFoundError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 EXTRA_OF: Final = {
     "jinja2": "analysis",
@@ -17,6 +21,7 @@ EXTRA_OF: Final = {
     "optuna": "impact",
     "pandas": "pandas",
     "PIL": "analysis",
+    "apprise": "notify",
     "polars": "analysis",
     "pyarrow": "archive",
     "scipy": "analysis",
@@ -25,11 +30,17 @@ EXTRA_OF: Final = {
 """Which extra brings a library that only a part of Barograph needs."""
 
 
+@cache
+def _points(group: str) -> dict[str, EntryPoint]:
+    """What is offered, by name; looked up once in a process, which costs 15 ms."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a run without plug-ins need not pay for it
+
+    return {point.name: point for point in entry_points(group=group)}
+
+
 def names(group: str) -> list[str]:
     """The names that a group offers, e.g. ``names("barograph.mirrors")``."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms that a run without plug-ins need not pay
-
-    return sorted({point.name for point in entry_points(group=group)})
+    return sorted(_points(group))
 
 
 def load(group: str, name: str) -> Any:
@@ -38,10 +49,8 @@ def load(group: str, name: str) -> Any:
     Raises:
         PluginNotFoundError: no installed distribution offers it; the message lists what there is.
     """
-    from importlib.metadata import entry_points  # noqa: PLC0415 - the same
-
-    for point in entry_points(group=group, name=name):
-        return point.load()
+    if name in _points(group):
+        return _points(group)[name].load()
     offered = ", ".join(names(group)) or "none"
     raise PluginNotFoundError(
         f"no installed distribution offers {name!r} in {group} (offered: {offered}); "

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SUBJECTS = ("noop", "os_write", "pydll_write", "barograph", "barograph_facts")
+SUBJECTS = ("noop", "os_write", "pydll_write", "barograph", "barograph_facts", "barograph_watch")
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ def test_quick_run_judges_every_budget_of_the_recorder(quick):
         ["memory growth per step", "0 bytes"],
         ["companion per call, back to back", "10 us CPU"],
         ["companion per call, 1 per ms", "10 us CPU"],
+        ["companion with the watch per call, back to back", "10 us CPU"],
     ]
     assert [row[0] for row in rows if row[3] == "-"] == ["p50, times below the fastest peer that loses nothing"]
     assert {"yes", "NO", "-"} >= {row[3] for row in rows}
@@ -117,11 +118,12 @@ def test_quick_run_has_one_row_of_figures_per_subject_in_both_tables(quick):
             "pack + PyDLL write",
             "**barograph**",
             "**barograph, facts only**",
+            "**barograph, facts and watch**",
         ]
         assert {len(head)} == {len(row) for row in rows}
     cost = table_under(quick.document, "### What it costs and what it keeps")[2:]
-    assert [row[-1] for row in cost] == ["-", "0", "0", "0", "0"]
-    assert [row[1] for row in cost] == ["1,000"] * 5
+    assert [row[-1] for row in cost] == ["-", "0", "0", "0", "0", "0"]
+    assert [row[1] for row in cost] == ["1,000"] * 6
     assert all(re.fullmatch(r"[\d,.]+", cell) for row in cost[1:] for cell in row[1:])
 
 
@@ -129,10 +131,10 @@ def test_quick_run_keeps_every_round_as_json(quick):
     """The raw results hold one round per subject, with calls returned and none of the floor's or ours lost."""
     assert dict.fromkeys(SUBJECTS, 1) == {name: len(rounds) for name, rounds in quick.raw["rounds"].items()}
     assert quick.raw["failures"] == {}
-    assert [quick.raw["rounds"][name][0]["lost"] for name in SUBJECTS[1:]] == [0, 0, 0, 0]
+    assert [quick.raw["rounds"][name][0]["lost"] for name in SUBJECTS[1:]] == [0, 0, 0, 0, 0]
     assert all(quick.raw["rounds"][name][0]["returned"] > 0 for name in SUBJECTS[1:])
     assert quick.raw["imports"]["forbidden_loaded"] == []
-    assert [len(soak["rss_bytes"]) for soak in quick.raw["soaks"].values()] == [10, 10]
+    assert [len(soak["rss_bytes"]) for soak in quick.raw["soaks"].values()] == [10, 10, 10]
 
 
 def test_rounds_become_medians_but_the_worst_of_longest_call_and_loss(bench):

@@ -42,9 +42,14 @@ def count_facts(run_dir):
             size = path.stat().st_size - header["header_bytes"]
             assert size % (8 * len(header["columns"])) == 0
             count += size // (8 * len(header["columns"]))
-        elif path.suffix == ".jsonl":
+        elif path.suffix == ".jsonl" and path.name != "alerts.jsonl":  # a watcher's, not the recorder's
             count += path.read_bytes().count(b"\n")
     return count
+
+
+def shown_of_the_first(output):
+    """What is printed before the last run, which diverges and is shown too."""
+    return output[: output.index("run mlp-too-fast-seed0 started")]
 
 
 def runs_of(directory):
@@ -72,6 +77,18 @@ def test_every_acknowledged_number_is_on_disk(whole, read_rows):
         steps = sorted(read_rows(run_dir))
         assert list(range(1, len(steps) + 1)) == steps
         assert (len(steps) == 600) == (name != "mlp-too-fast-seed0")
+
+
+@pytest.mark.spec("S2.24", "S2.42")
+def test_the_run_that_diverges_is_caught_and_the_healthy_ones_are_silent(whole):
+    """Named, dated and advised on the terminal within 25 steps; the twelve others have not one alert."""
+    directory, output = whole
+    told = re.search(r"ALERT \[critical\] (\w+) at step (\d+), since step (\d+)\n(?: +.+\n)* +do: +\S.+\(", output)
+    assert told
+    assert told[1] in ("exploding_gradient", "divergence")
+    assert int(told[3]) <= int(told[2]) <= 25
+    alarmed = {name for name, run_dir in runs_of(directory).items() if (run_dir / "facts" / "alerts.jsonl").exists()}
+    assert alarmed == {"mlp-too-fast-seed0"}
 
 
 def test_the_run_that_diverges_is_flagged(whole, read_rows):
@@ -115,8 +132,8 @@ def test_it_ends_with_a_comparison_and_a_report(whole):
 
 @pytest.mark.spec("S1.33", "S1.34", "S1.35", "S1.42")
 def test_the_output_shows_two_tiers(whole):
-    """One run is shown: a FAST LOG every 50 steps without an answer, a FULL EVAL every 200 with one."""
-    _, output = whole
+    """The first run is shown: a FAST LOG every 50 steps without an answer, a FULL EVAL every 200 with one."""
+    output = shown_of_the_first(whole[1])
     assert [f"{step}" for step in range(50, 600, 50) if step % 200] == re.findall(r"FAST LOG - Step (\d+)", output)
     assert re.findall(r"FULL EVAL - Step (\d+)", output) == ["200", "400", "600"]
     assert output.count("MODEL: [Skipped - fast log only]") == 9
@@ -167,7 +184,8 @@ def test_the_kill_to_try_works(whole, tmp_path):
 @pytest.mark.spec("S1.31")
 def test_options_set_the_two_tiers(tmp_path):
     """``--log-steps`` and ``--eval-steps`` decide where the blocks fall."""
-    output = demo(tmp_path, "--epochs", "2", "--seeds", "1", "--log-steps", "20", "--eval-steps", "40")
+    whole = demo(tmp_path, "--epochs", "2", "--seeds", "1", "--log-steps", "20", "--eval-steps", "40")
+    output = shown_of_the_first(whole)
     assert re.findall(r"FAST LOG - Step (\d+)", output) == ["20", "60"]
     assert re.findall(r"FULL EVAL - Step (\d+)", output) == ["40", "80"]
 

@@ -25,6 +25,8 @@ VERBS: Final = {
     "tail": "the latest blocks and events of a run, live with --follow",
     "cat": "every metric of a run as CSV or JSON lines",
     "check": "verify a run's files and judge its success criteria",
+    "follow": "what is recorded, live; with --watch also what is wrong, told and delivered from beside the run",
+    "replay": "what a watch would have told of recorded runs, and how often for nothing",
     "plot": "figures of what a run logged",
     "compare": "groups of runs, statistics and verdicts",
     "diff": "what differs between two runs: configuration, code, packages, data, machine",

@@ -29,6 +29,9 @@ _COLOURS: Final = {
     "error": "\x1b[31m",
     "unmet": "\x1b[31m",
     "warning": "\x1b[33m",
+    "critical": "\x1b[31m",
+    "fatal": "\x1b[31m",
+    "info": "\x1b[36m",
 }
 
 

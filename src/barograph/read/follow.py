@@ -6,6 +6,7 @@ this one class, so that they see the same facts. It remembers a byte offset per 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,8 +16,9 @@ import msgspec
 from barograph.errors import FormatError
 from barograph.facts.events import to_event
 from barograph.facts.kinds import Event
+from barograph.facts.log import SCAN_BYTES as TEXT_BYTES
 from barograph.facts.log import Damage, TextScan, scan_text
-from barograph.facts.rows import Row, RowScan, StreamHeader, read_header, scan_rows
+from barograph.facts.rows import SCAN_BYTES, Row, RowScan, StreamHeader, read_header, scan_rows
 from barograph.facts.rundir import SEALED_SUFFIX, RunDir, rank_of, sealed, unsealed
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Follower:
 
     Attributes:
         damage: places that hold no fact, in the order they were met.
+        unread_t: up to when the last poll read the files that may hold more than it took; infinite when none does.
     """
 
     def __init__(self, directory: RunDir, *, rank: int | None = None) -> None:
@@ -78,10 +81,12 @@ class Follower:
         self._refused: set[Path] = set()
         self._has_no_parquet = False
         self.damage: list[Damage] = []
+        self.unread_t = math.inf
 
     def poll(self) -> list[Fact]:
         """What is new since the last poll; at most some megabytes per file, so a backlog takes several polls."""
         facts: list[Fact] = []
+        self.unread_t = math.inf
         streams = self._mine(self._directory.stream_files())
         for path in sorted(streams, key=_is_rows):  # sealed ones first: what they need may be missing
             facts += self._poll_rows(path)
@@ -103,8 +108,11 @@ class Follower:
 
     def _poll_text(self, path: Path) -> list[dict[str, Any]]:
         while True:
-            scan = scan_text(path, self._offsets.get(path, 0))
+            before = self._offsets.get(path, 0)
+            scan = scan_text(path, before)
             if not self._has_moved(path, scan) or scan.records:
+                if scan.records and scan.offset - before >= TEXT_BYTES // 2:
+                    self.unread_t = min(self.unread_t, number(scan.records[-1].get("t")))
                 return scan.records
 
     def _poll_rows(self, path: Path) -> list[Fact]:
@@ -115,8 +123,11 @@ class Follower:
         if header is None:
             return []
         while True:
+            before = self._offsets.get(stream, 0)
             scan = self._scan(path, stream, header)
             if not self._has_moved(stream, scan) or scan.rows:
+                if scan.rows and scan.offset - before >= SCAN_BYTES // 2:
+                    self.unread_t = min(self.unread_t, scan.rows[-1][-1])
                 return [Rows(header=header, rows=scan.rows)] if scan.rows else []
 
     def _scan(self, path: Path, stream: Path, header: StreamHeader) -> RowScan:

@@ -279,6 +279,11 @@ class RunReader:
         """What the script itself called for a person about, then the alerts of whoever watched."""
         return self.digest().alerts + self.watched_alerts()
 
+    def num_alerts(self) -> int:
+        """How many alerts there were, of the script and of whoever watched; that an incident is over is none."""
+        watched = [alert for alert in self.watched_alerts() if alert.get("stage") != "ended"]
+        return len(self.digest().alerts) + len(watched)
+
     def watched_alerts(self) -> list[dict[str, Any]]:
         """The alerts of whoever watched, from ``alerts.jsonl``."""
         damage: list[Damage] = []

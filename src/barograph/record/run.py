@@ -59,6 +59,7 @@ class Run(TrainingCalls, MediaCalls):
         after_end: called after it.
         verdicts: judges the success criteria.
         resources: wall time and peak memory.
+        stop_asked: whether whoever watches found a reason to stop.
         config: the configuration as it was recorded.
         cadence: when fast logs and full evaluations are due.
         summary: results that stand for the whole run; assignments are recorded at once.
@@ -74,6 +75,7 @@ class Run(TrainingCalls, MediaCalls):
         self._last_ledger: Ledger | None = None
         self.verdicts: Callable[[], list[dict[str, Any]]] = list
         self.resources: Callable[[], dict[str, float]] = dict
+        self.stop_asked: Callable[[], bool] = bool
         self.before_end: list[Closing] = []
         self.after_end: list[Closing] = []
         self.after_close: list[Closing] = []
@@ -162,8 +164,13 @@ class Run(TrainingCalls, MediaCalls):
         self._open().scalars.log(metrics, step=step, epoch=epoch, split=split)
 
     def should_stop(self) -> bool:
-        """Whether something asked training to stop, e.g. Slurm by SIGUSR1 before the time limit."""
-        return self._stop_requested is not None
+        """Whether training should stop: Slurm asked for it by SIGUSR1, say, or the run is lost.
+
+        Lost is a run with an alert of severity ``fatal``, or of what ``init(watch={"stop_on": [...]})`` names. Alerts
+        come from beside the loop, some tenths of a second after the facts. The call costs no more than a look at a
+        variable.
+        """
+        return self._stop_requested is not None or self.stop_asked()
 
     def request_stop(self, reason: str) -> None:
         """Ask training to stop at its next ``should_stop()``."""

@@ -92,7 +92,7 @@ class TextLog:
             return False
         return bool(extra[_RUN_KEY] == self._run_id) if _RUN_KEY in extra else _SHOWN[:1] == [self]
 
-    def emit(self, message: str, t: float, *, shown: bool = True) -> None:
+    def emit(self, message: str, t: float, *, shown: bool = True, level: str = "INFO") -> None:
         """Write a line with the time ``t`` (unix seconds), shown on the console or in the file alone."""
         when = dt.datetime.fromtimestamp(t, tz=dt.UTC).astimezone()
 
@@ -107,7 +107,7 @@ class TextLog:
                 microsecond=when.microsecond,
             )
 
-        self._logger.bind(**{_QUIET_KEY: not shown}).patch(stamp).info("{}", message)
+        self._logger.bind(**{_QUIET_KEY: not shown}).patch(stamp).log(level, "{}", message)
 
     def close(self) -> None:
         """Remove the run's sinks and put loguru's default one back when it was removed."""

@@ -1,7 +1,8 @@
 """What a run's facts are, as hashes: equal as long as no recorded fact changed, whatever was derived or sealed since.
 
 Hashed are ``run.json``, the configurations and ``facts/``; not what can be rebuilt (``scalars.csv``, hidden files),
-what readers add (edits, backlinks), and bytes that a repair kept aside. A sealed stream hashes as the rows it holds.
+what readers and watchers add for themselves (edits, backlinks, deliveries), and bytes that a repair kept aside. A
+sealed stream hashes as the rows it holds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from barograph.read.columns import find_streams, iterate_blocks
 
 _ROOT_FILES: Final = ("run.json", "config.yaml", "config.attempt*.yaml", ".hydra/config.yaml", ".hydra/overrides.yaml")
 _IMPORTED: Final = re.compile(rb'"imported_t":[\d.e+-]+')
-_DERIVED: Final = frozenset({"scalars.csv"})
+_DERIVED: Final = frozenset({"scalars.csv", "watch.lock", "deliveries.jsonl", "deliveries.lock"})
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class RunValues:
             "num_events": digest.moments.total(),
             "num_checks": len(digest.checks),
             "num_checks_failed": sum(not check.passed for check in digest.checks),
-            "num_alerts": len(digest.alerts) + len(reader.watched_alerts()),
+            "num_alerts": reader.num_alerts(),
             "num_failures": len(digest.failures),
             "num_criteria": len(self.verdicts),
             "num_criteria_met": sum(verdict["passed"] is True for verdict in self.verdicts),

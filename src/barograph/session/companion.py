@@ -37,6 +37,11 @@ def hurry() -> None:
     _signalled_s[:] = [time.monotonic()]
 
 
+def is_hurried() -> bool:
+    """Whether a signal has just asked the process to end."""
+    return any(time.monotonic() - signalled_s < JOIN_S for signalled_s in _signalled_s)
+
+
 class Sampler(Protocol):
     """Measures the machine."""
 

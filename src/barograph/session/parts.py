@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -23,14 +23,18 @@ from barograph.record.cadence import Cadence
 from barograph.record.criteria import CriteriaJudge
 from barograph.record.run import Run
 from barograph.session.companion import Companion, Sampler
+from barograph.session.watching import Show, Watching
 
 if TYPE_CHECKING:
+    from barograph.record.text_log import TextLog
     from barograph.view.terminal.view import Mode
+    from barograph.watch.incident import Told
 
 TERMINALS = ("auto", "rich", "plain", "log", "off")
 MIN_HOST_S = 0.1
 CONSOLE_LOG = RunDir(Path()).console_log.name
 JUDGE = "success criteria"
+_LEVELS = {"info": "INFO", "warning": "WARNING", "critical": "ERROR", "fatal": "CRITICAL"}
 VERDICT_S = 2.0
 """How long the end of a run may take to judge it from its files, when its companion did not get to their end."""
 
@@ -45,6 +49,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     mirrors: list[Any]
     figures: bool | Mapping[str, Any]
     seal: bool
+    watch: Any
 
     def __post_init__(self) -> None:
         if self.terminal not in TERMINALS:
@@ -61,6 +66,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
             raise MisuseError(
                 f"figures={self.figures!r} is neither True, False nor a mapping; pass {{'families': [...]}}"
             )
+        if self.watch is not True:
+            from barograph.watch.settings import read_settings as read_watch  # noqa: PLC0415 - for runs that say how
+
+            msgspec.structs.force_setattr(self, "watch", read_watch(self.watch))
         if isinstance(self.figures, Mapping):
             from barograph.plot.settings import read_settings  # noqa: PLC0415 - for runs that draw
 
@@ -91,15 +100,19 @@ def attach(run: Run, attempt: Attempt, parts: Parts, judge: CriteriaJudge, repla
     sampler: Sampler | None = None
     with attempt.guard.boundary("host sampler", misuse=True):
         sampler = _attach_host(run, attempt, parts.host_s)
+    shows: list[Show] = []
     with attempt.guard.boundary("text log", misuse=True):
-        _attach_text_log(run, attempt, parts, consumers)
+        _attach_text_log(run, attempt, parts, consumers, shows)
     if attempt.rank == 0:
         if is_judged:
             consumers[JUDGE] = judge
         consumers["scalars.csv"] = ScalarsCsv(attempt.directory)
         run.after_end.append(lambda: link_model(attempt.directory))
     with attempt.guard.boundary("terminal", misuse=True):
-        _attach_terminal(run, attempt, parts, consumers)
+        _attach_terminal(run, attempt, parts, consumers, shows)
+    if attempt.rank == 0 and (parts.watch is True or parts.watch.is_on):
+        consumers["watch"] = watching = Watching(attempt, parts.watch, config=run.config, shows=shows)
+        run.stop_asked = watching.should_stop
     if parts.figures:
         with attempt.guard.boundary("figures", misuse=True):
             _attach_figures(run, parts.figures, consumers)
@@ -158,7 +171,9 @@ def _tell_gaps(run: Run, notes: list[str]) -> None:
         run.note(f"host sampler: {note}")
 
 
-def _attach_text_log(run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer]) -> None:
+def _attach_text_log(
+    run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer], shows: list[Show]
+) -> None:
     if parts.text_log is None:
         return
     from barograph.record.text_log import TextLog  # noqa: PLC0415 - loguru; loaded with the first run
@@ -177,9 +192,23 @@ def _attach_text_log(run: Run, attempt: Attempt, parts: Parts, consumers: dict[s
         due=lambda step: cadence.kind(step) is not None,
         run_id=run.id,
     )
+    shows.append(lambda told: _log_alerts(log, told, shown=shown))
 
 
-def _attach_terminal(run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer]) -> None:
+def _log_alerts(log: TextLog, told: Sequence[Told], *, shown: bool) -> None:
+    """What a watcher found, as lines of the text log."""
+    from barograph.view.terminal.alerts import told_lines  # noqa: PLC0415 - loaded with the terminal
+    from barograph.view.terminal.blocks import ASCII  # noqa: PLC0415 - the same
+
+    for each in told:
+        level = "INFO" if each.stage == "ended" else _LEVELS[each.alert.severity]
+        for line in told_lines(each, ASCII):
+            log.emit(line.strip(), each.t, shown=shown, level=level)
+
+
+def _attach_terminal(
+    run: Run, attempt: Attempt, parts: Parts, consumers: dict[str, Consumer], shows: list[Show]
+) -> None:
     from barograph.record.console import ConsoleCapture  # noqa: PLC0415 - loaded with the first run
     from barograph.view.terminal.view import TerminalView  # noqa: PLC0415 - the same; rich only on a terminal
 
@@ -187,6 +216,7 @@ def _attach_terminal(run: Run, attempt: Attempt, parts: Parts, consumers: dict[s
     view = TerminalView(cast("TextIO | None", sys.stdout), mode=mode)
     if view.mode != "off":
         consumers["terminal"] = view
+        shows.append(view.tell)
     if not parts.console:
         return
     capture = ConsoleCapture(

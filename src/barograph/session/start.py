@@ -64,6 +64,7 @@ def init(
     mirrors: Iterable[str] = (),
     figures: bool | Mapping[str, Any] = False,
     seal: bool = False,
+    watch: bool | Mapping[str, Any] = True,
     terminal: str = "auto",
     text_log: str | None = "train.log",
     console: bool = True,
@@ -98,6 +99,8 @@ def init(
         figures: draw while training, in a process beside it: True for every family at its own moments, or a mapping
             with ``families``, ``moments``, ``format`` (S3's ``logging`` group).
         seal: turn the rows into Parquet when the run has finished.
+        watch: say what is wrong with the run while it goes on: True, False, or a mapping with ``detectors`` or ``off``,
+            ``roles``, ``rules``, ``actions`` and ``stop_on``; see docs/alerts.md.
         terminal: ``auto``, ``rich``, ``plain``, ``log`` (metric lines through loguru) or ``off``.
         text_log: name of the text log in the run's directory; None for none.
         console: also keep what is printed on stdout and stderr, in ``console.log``.
@@ -146,6 +149,7 @@ def init(
         mirrors=_find_mirrors(guard, texts(mirrors, what="mirrors")) if is_owner else [],
         figures=figures if is_owner else False,
         seal=seal and is_owner,
+        watch=watch,
     )
     place = _take_place(guard, launch, base, named, name=wanted.name, resume=checked_resume)
     if place.identity is not None:

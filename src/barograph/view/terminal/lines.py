@@ -60,11 +60,14 @@ class Narrator:
 
     Args:
         ascii_only: escape everything that is not ASCII.
+
+    Attributes:
+        symbols: those that the terminal can show.
     """
 
     def __init__(self, *, ascii_only: bool = False) -> None:
         self._ascii_only = ascii_only
-        self._symbols = ASCII if ascii_only else UNICODE
+        self.symbols = ASCII if ascii_only else UNICODE
         self._checkpoint_t: float | None = None
         self._num_hidden = 0
 
@@ -90,11 +93,11 @@ class Narrator:
                 say = _SAY.get(type(payload))
                 if say is None:
                     return self._other(event, str(event.payload.get("kind", event.moment)))
-                return _with_rank(say(payload, self._symbols), payload.rank)
+                return _with_rank(say(payload, self.symbols), payload.rank)
 
     def _other(self, event: Event, kind: str) -> list[str]:
         if kind in ALERTS:
-            return _alert(event.payload, self._symbols)
+            return _alert(event.payload, self.symbols)
         if kind == "summary":
             return []  # the last lines show what it has become
         if kind == "note":

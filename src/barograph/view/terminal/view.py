@@ -14,12 +14,14 @@ from typing import Any, Final, Literal, Protocol, TextIO, get_args
 from barograph.errors import MisuseError
 from barograph.facts.kinds import Event
 from barograph.read.follow import Fact
+from barograph.view.terminal.alerts import told_lines
 from barograph.view.terminal.blocks import can_show_symbols
 from barograph.view.terminal.lines import Narrator, read_payload
 from barograph.view.terminal.live import LiveScreen
 from barograph.view.terminal.plain import INTERVAL_S, PlainScreen
 from barograph.view.terminal.standing import progress_line
 from barograph.view.terminal.state import RunState
+from barograph.watch.incident import Told
 
 Mode = Literal["auto", "rich", "plain", "off"]
 MODES: Final = get_args(Mode)
@@ -133,6 +135,17 @@ class TerminalView:
         if self._state.ended and not was_over:
             lines.insert(0, self._narrator.plain(progress_line(self._state, now=self._now())))
         return lines
+
+    def tell(self, told: Sequence[Told]) -> None:
+        """Show what a watcher found.
+
+        Raises:
+            OSError: the stream takes nothing any more.
+            ValueError: the stream is closed.
+        """
+        if self._screen is not None and told:
+            lines = [self._narrator.plain(line) for it in told for line in told_lines(it, self._narrator.symbols)]
+            self._screen.show("\n".join(lines) + "\n")
 
     def close(self) -> None:
         """Take the bar away and flush; the stream stays open, since it belongs to the caller."""

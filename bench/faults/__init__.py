@@ -1,0 +1,1 @@
+"""FaultBench: real small trainings, faults injected for real, and a judgement of who notices."""

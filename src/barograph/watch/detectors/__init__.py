@@ -1,0 +1,1 @@
+"""One detector per file; they enter by the entry points ``barograph.detectors``, like those of strangers."""

@@ -1,0 +1,134 @@
+"""Facts of several files in the order in which they happened, the same live and afterwards.
+
+A poll reads file after file, so what was recorded last in one file is read before what was recorded first in the next.
+Here facts wait until every file has been read up to their time: when a poll ends, what was recorded before the newest
+fact of the poll *before* it is complete, whatever clock the run had; so is everything when a poll finds nothing. Within
+a file the order is that of the file, also where the clock was set back; then nothing waits for it to catch up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from operator import le
+
+from barograph.facts.kinds import Event
+from barograph.facts.rows import Row, StreamHeader
+from barograph.read.follow import Fact, Record, Rows
+
+Piece = Event | Record | tuple[StreamHeader, list[Row]]
+"""What is handed on: an event, a record, or consecutive rows of one stream."""
+
+
+class _Line:
+    """What waits of one file, oldest first, each with the latest time that the file had shown by then."""
+
+    def __init__(self, key: tuple[object, ...], header: StreamHeader | None) -> None:
+        self.name = str(key[:-1])
+        self.header = header
+        self.peak_t = -math.inf
+        self.is_set_back = False
+        self.waiting: deque[tuple[float, Event | Record | Row]] = deque()
+
+    def head(self) -> tuple[float, str]:
+        """What decides whose turn it is."""
+        return self.waiting[0][0], self.name
+
+    def add(self, t: float, item: Event | Record | Row) -> None:
+        self.is_set_back = t < self.peak_t
+        self.peak_t = max(self.peak_t, t)
+        self.waiting.append((self.peak_t, item))
+
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """The same for some rows, at once where none is earlier than the one before."""
+        times = [row[-1] for row in rows]
+        if all(map(le, [self.peak_t, *times], times)):
+            self.waiting.extend(zip(times, rows, strict=True))
+            self.peak_t, self.is_set_back = times[-1], False
+            return
+        for t, row in zip(times, rows, strict=True):
+            self.add(t, row)
+
+
+class Ordered:
+    """Puts facts in order.
+
+    Attributes:
+        num_waiting: how many facts wait.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[object, ...], _Line] = {}
+        self._newest_t = -math.inf
+        self.num_waiting = 0
+
+    def take(self, facts: Sequence[Fact], *, unread_t: float = math.inf) -> Iterator[Piece]:
+        """What is in order after a poll.
+
+        Args:
+            facts: all that the poll found.
+            unread_t: up to when the files have been read that hold more than the poll took.
+        """
+        before_t, is_idle = self._newest_t, not facts and unread_t == math.inf
+        for fact in facts:
+            self._add(fact)
+        self._newest_t = max((line.peak_t for line in self._lines.values()), default=-math.inf)
+        if is_idle:
+            return self._release(math.inf)
+        is_stuck = before_t == self._newest_t and any(line.is_set_back for line in self._lines.values())
+        until_t = min(before_t, unread_t)
+        # up to, and not at, that time: another file may hold more of the same time
+        return self._release(until_t if is_stuck else math.nextafter(until_t, -math.inf))
+
+    def rest(self) -> Iterator[Piece]:
+        """Everything that waits, when no more will come."""
+        return self._release(math.inf)
+
+    def _add(self, fact: Fact) -> None:
+        if isinstance(fact, Rows):
+            header = fact.header
+            key = (0, header.split, header.attempt, header.rank, header.pid, *header.columns, id(header))
+            line = self._line(key, header)
+            line.add_rows(fact.rows)
+            self.num_waiting += len(fact.rows)
+            return
+        kind = 1 if isinstance(fact, Record) else 2
+        rank = fact.rank if isinstance(fact, Record) else fact.payload.get("rank", 0)
+        self._line((kind, rank), None).add(fact.t, fact)
+        self.num_waiting += 1
+
+    def _line(self, key: tuple[object, ...], header: StreamHeader | None) -> _Line:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(key, header)
+        return line
+
+    def _release(self, until_t: float) -> Iterator[Piece]:
+        while True:
+            ready = [line for line in self._lines.values() if line.waiting and line.waiting[0][0] <= until_t]
+            if not ready:
+                return
+            line = min(ready, key=_Line.head)
+            others = [other.waiting[0][0] for other in ready if other is not line]
+            yield from self._released(line, min(others, default=until_t), is_before=bool(others))
+
+    def _released(self, line: _Line, limit_t: float, *, is_before: bool) -> Iterator[Piece]:
+        """What a file has up to a time; at that very time one fact at least, so that it goes on."""
+        rows: list[Row] = []
+        waiting = line.waiting
+        is_first = True
+        if line.header is not None and (waiting[-1][0] < limit_t if is_before else waiting[-1][0] <= limit_t):
+            rows = [item for _, item in waiting]  # type: ignore[misc] # a line with a header holds nothing but rows
+            self.num_waiting -= len(waiting)
+            waiting.clear()
+        while waiting and (is_first or (waiting[0][0] < limit_t if is_before else waiting[0][0] <= limit_t)):
+            _, item = waiting.popleft()
+            self.num_waiting -= 1
+            is_first = False
+            if line.header is None:
+                yield item  # type: ignore[misc] # a line without a header holds no rows
+            else:
+                rows.append(item)  # type: ignore[arg-type] # and one with a header nothing else
+        if rows and line.header is not None:
+            yield line.header, rows

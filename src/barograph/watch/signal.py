@@ -1,0 +1,363 @@
+"""The shared statistics of one metric: level, trend, noise and how surprising its newest value is.
+
+Detectors read these instead of keeping their own, so that what counts as unusual is decided in one place. Everything
+is O(1) per record and bounded: a window of 48 records, medians of blocks of eight, and a whole-run history of at most
+128 medians whose resolution is halved whenever it is full.
+
+Robust throughout: the level is a median, the spread a quartile range, the noise that of first differences (so a trend
+is none). They are looked at every eighth record, less often in long runs, and are of the records before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from operator import sub
+from typing import Final
+
+import msgspec
+
+from barograph.watch.alert import Moved
+from barograph.watch.roles import Role
+
+WINDOW: Final = 48
+BLOCK: Final = 8
+NUM_RECENT: Final = 64
+NUM_HISTORY: Final = 128
+NUM_PEAKS: Final = 32
+WARM_RECORDS: Final = 24
+"""Before so many records nothing is surprising."""
+EACH_BLOCK: Final = 128
+EACH_SECOND: Final = 512
+"""Up to so many records the window is looked at each block, or each second one, then each fourth: runs are long."""
+MAX_Z: Final = 1e6
+MAX_LOG: Final = 700.0
+_SPREAD_OF_QUARTILES: Final = 1 / 1.349
+_NOISE_OF_STEPS: Final = 1.4826 / math.sqrt(2)
+
+
+class Signal(msgspec.Struct):
+    """One metric on one split, of one process.
+
+    ``x`` is the value on the signal's scale: its logarithm while ``is_log``, else the value itself.
+
+    Attributes:
+        name: as logged.
+        split: where.
+        role: what it is for; "" for a metric without a role.
+        scale: of the role.
+        better: ``low`` or ``high``.
+        floor: the smallest noise that is assumed, on the signal's scale.
+        is_log: whether ``x`` is a logarithm; a signal that turns out not to be positive starts again without.
+        count: how many finite values there were.
+        value: the newest finite value.
+        step: its step.
+        first_step: the step of the first value.
+        num_nonfinite: how many values were not finite.
+        nonfinite_run: how many in a row, up to now.
+        num_same: how many times running the newest value has been repeated.
+        tail: how large ``|z|`` has been before, its rare peaks left out: what is usual for heavy-tailed metrics.
+        median: of the window.
+        spread: standard deviation of the window by its quartiles, trend included.
+        noise: standard deviation of what is left when the trend is taken away.
+        early_noise: the same when the window was full for the first time.
+        slope: change of the level per record.
+        low: the smallest ``x`` of the window.
+        high: the largest.
+        start: median of the first eight ``x``.
+        best: the best block median so far (lowest, or highest where the role says so).
+        best_step: the last step of that block.
+        recent: medians of the newest blocks of eight records, oldest first.
+        recent_steps: the last step of each.
+        history: means of medians over the whole run, oldest first, of ``history_records`` records each.
+        history_steps: the last step of each.
+        history_records: how many records one of them stands for.
+        next_block: the count at which the next block is over.
+    """
+
+    name: str
+    split: str = "train"
+    role: str = ""
+    scale: str = "linear"
+    better: str = "low"
+    floor: float = 0.0
+    is_log: bool = False
+    count: int = 0
+    value: float = math.nan
+    step: float = 0.0
+    first_step: float = math.nan
+    num_nonfinite: int = 0
+    nonfinite_run: int = 0
+    num_same: int = 0
+    tail: float = 0.0
+    median: float = 0.0
+    spread: float = 0.0
+    noise: float = 0.0
+    early_noise: float = 0.0
+    slope: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    start: float = math.nan
+    best: float = math.nan
+    best_step: float = 0.0
+    recent: list[float] = []
+    recent_steps: list[float] = []
+    history: list[float] = []
+    history_steps: list[float] = []
+    history_records: int = BLOCK
+    next_block: int = BLOCK
+    _xs: list[float] = []
+    _steps: list[float] = []
+    _level: float = 0.0
+    _level_at: int = 0
+    _per_noise: float = 0.0
+    _peaks: list[float] = []
+    _sum: float = 0.0
+    _num_summed: int = 0
+
+    @classmethod
+    def of(cls, name: str, split: str, role: Role | None) -> Signal:
+        """A signal without a value."""
+        if role is None:
+            return cls(name=name, split=split, scale="plain")
+        return cls(
+            name=name,
+            split=split,
+            role=role.name,
+            scale=role.scale,
+            better=role.better or "low",
+            floor=role.floor,
+            is_log=role.scale == "log",
+        )
+
+    def take(self, value: float, step: float) -> None:
+        """Take the next value."""
+        if value - value != 0.0:
+            self.num_nonfinite += 1
+            self.nonfinite_run += 1
+            return
+        self.nonfinite_run = 0
+        self.num_same = self.num_same + 1 if value == self.value else 0
+        self.value = value
+        self.step = step
+        if not self.count:
+            self.first_step = step
+        self.count += 1
+        if self.scale == "plain":
+            return
+        if self.is_log:
+            if value < 0.0:
+                self._start_again(value)
+                return
+            # a loss of 0 is one that underflowed, or a perfect batch: as good as the best so far, and no other scale
+            self._xs.append(math.log(value) if value else min(self._xs, default=0.0))
+        else:
+            self._xs.append(value)
+        self._steps.append(step)
+        if self.count >= self.next_block:
+            self._close_block()
+
+    def scale_calm(self, values: Sequence[float], limit: float) -> Sequence[float] | None:
+        """Values on the signal's scale, when none of them is further than a limit from what is expected.
+
+        Args:
+            values: the next ones, all of them finite; none but the last may close a block.
+            limit: how far from what is expected, in units of noise.
+
+        Returns:
+            None when they have to be taken one by one.
+        """
+        if self.scale == "plain":
+            return values
+        if self.count + len(values) > self.next_block or (self.is_log and min(values) <= 0.0):
+            return None
+        xs = [math.log(value) for value in values] if self.is_log else values
+        if self._per_noise and limit < math.inf:
+            first = self._level + self.slope * (self.count + 1 - self._level_at)
+            last = first + self.slope * (len(values) - 1)
+            low, high = (first, last) if first < last else (last, first)
+            if max(max(xs) - low, high - min(xs)) * self._per_noise > limit:
+                return None
+        return xs
+
+    def take_calm(self, values: Sequence[float], xs: Sequence[float], steps: Sequence[float]) -> None:
+        """Take values that ``scale_calm`` found to be usual."""
+        self.nonfinite_run = 0
+        if values[-1] != values[-2]:
+            self.num_same, self.value = 0, values[-1]
+        else:
+            for value in values:
+                self.num_same = self.num_same + 1 if value == self.value else 0
+                self.value = value
+        if not self.count:
+            self.first_step = steps[0]
+        self.step = steps[-1]
+        self.count += len(values)
+        if self.scale != "plain":
+            self._xs += xs
+            self._steps += steps
+            if self.count >= self.next_block:
+                self._close_block()
+
+    @property
+    def x(self) -> float:
+        """The newest value on the signal's scale."""
+        return self._xs[-1] if self._xs else self.value
+
+    @property
+    def expected(self) -> float:
+        """What the newest value was expected to be, by level and trend of those before it, on the signal's scale."""
+        return self._level + self.slope * (self.count - self._level_at)
+
+    @property
+    def z(self) -> float:
+        """How far the newest value is from what was expected, in units of ``noise``; 0 before there is a window."""
+        if not self._per_noise:
+            return 0.0
+        return (self._xs[-1] - self._level - self.slope * (self.count - self._level_at)) * self._per_noise
+
+    def is_warm(self) -> bool:
+        """Whether there are enough records for ``z`` to mean something."""
+        return self._per_noise > 0.0
+
+    def is_turn(self, blocks: int) -> bool:
+        """Whether one who looks at this block of a long run, and at each of so many before, has to do so now.
+
+        For detectors that are asked each block: at first they look each time.
+        """
+        return self.count < EACH_SECOND or not self.count // BLOCK % blocks
+
+    def by_factor(self, factor: float) -> float:
+        """How much a change by a factor is on the signal's scale; without logarithms, that share of its level."""
+        if self.is_log:
+            return math.log(factor)
+        return (factor - 1.0) * max(abs(self.median), self.noise)
+
+    def value_of(self, x: float) -> float:
+        """A number on the signal's scale in the metric's own unit."""
+        return math.exp(min(x, MAX_LOG)) if self.is_log else x
+
+    def newest(self, count: int) -> list[float]:
+        """The newest ``x``, oldest first; at most a window of them."""
+        return self._xs[-min(count, WINDOW) :]
+
+    def level(self, num_blocks: int) -> float:
+        """The median of the newest blocks' medians; NaN when there are not so many."""
+        if len(self.recent) < num_blocks:
+            return math.nan
+        return sorted(self.recent[-num_blocks:])[num_blocks // 2]
+
+    def moved(self, *, since: int, least: float) -> Moved | None:
+        """The first of the newest records that is out of the usual range of those before; None when none is.
+
+        Args:
+            since: look at so many of the newest records; fewer than half a window.
+            least: how far out, in units of noise.
+        """
+        before = self._xs[-WINDOW:-since]
+        noise = max(self._noise_of(before), self.floor)
+        if len(before) < BLOCK or noise <= 0.0:
+            return None
+        level, slope = _trend(before)
+        for place, (x, step) in enumerate(zip(self._xs[-since:], self._steps[-since:], strict=True), start=1):
+            z = (x - level - slope * place) / noise
+            if abs(z) > least:
+                return Moved(metric=self.name, step=step, surprise=max(min(z, MAX_Z), -MAX_Z))
+        return None
+
+    def _start_again(self, value: float) -> None:
+        """Go on without logarithms: the metric is not positive, so a factor means nothing to it."""
+        self.is_log, self.floor = False, 0.0
+        for name in ("recent", "history"):
+            setattr(self, name, [math.exp(min(x, MAX_LOG)) for x in getattr(self, name)])
+        self._xs = [math.exp(min(x, MAX_LOG)) for x in self._xs]
+        self.start, self.best = math.exp(min(self.start, MAX_LOG)), math.exp(min(self.best, MAX_LOG))
+        if self._num_summed:
+            self._sum = self._num_summed * math.exp(min(self._sum / self._num_summed, MAX_LOG))
+        self._peaks, self._per_noise, self.slope, self.tail, self.early_noise = [], 0.0, 0.0, 0.0, 0.0
+        self._xs.append(value)
+        self._steps.append(self.step)
+        if self.count >= self.next_block:
+            self._close_block()
+
+    def _close_block(self) -> None:
+        newest = self._xs[-BLOCK:]
+        ordered = sorted(newest)
+        median = ordered[len(ordered) // 2]
+        if not self.recent:
+            self.start = median
+        if not (median >= self.best if self.better == "low" else median <= self.best):
+            self.best, self.best_step = median, self.step
+        self.recent.append(median)
+        self.recent_steps.append(self.step)
+        if len(self.recent) > 2 * NUM_RECENT:
+            del self.recent[:NUM_RECENT], self.recent_steps[:NUM_RECENT]
+        self._add_history(median)
+        self.next_block = self.count + BLOCK
+        if self._per_noise:
+            expected = self.expected
+            self._add_peak(max(ordered[-1] - expected, expected - ordered[0]) * self._per_noise)
+        blocks = 1 if self.count < EACH_BLOCK else 2 if self.count < EACH_SECOND else 4
+        if not (self.count // BLOCK) % blocks:
+            self._look_at_window()
+        if len(self._xs) > 2 * WINDOW:
+            del self._xs[:WINDOW], self._steps[:WINDOW]
+
+    def _add_history(self, median: float) -> None:
+        """Keep the mean of so many medians as ``history_records`` stand for."""
+        self._sum += median
+        self._num_summed += 1
+        if self._num_summed * BLOCK < self.history_records:
+            return
+        self.history.append(self._sum / self._num_summed)
+        self._sum, self._num_summed = 0.0, 0
+        self.history_steps.append(self.step)
+        if len(self.history) == NUM_HISTORY:
+            pairs = range(0, NUM_HISTORY, 2)
+            self.history = [(self.history[place] + self.history[place + 1]) / 2 for place in pairs]
+            self.history_steps = self.history_steps[1::2]
+            self.history_records *= 2
+
+    def _add_peak(self, z: float) -> None:
+        self._peaks.append(min(z, MAX_Z))
+        if len(self._peaks) > 2 * NUM_PEAKS:
+            del self._peaks[:NUM_PEAKS]
+
+    def _look_at_window(self) -> None:
+        values = self._xs[-WINDOW:]
+        size = len(values)
+        older, newer = sorted(values[: size // 2]), sorted(values[size // 2 :])
+        ordered = sorted(older + newer)  # two runs: they are merged
+        self.low, self.high = ordered[0], ordered[-1]
+        self.median = ordered[size // 2]
+        self.spread = (ordered[(3 * size) // 4] - ordered[size // 4]) * _SPREAD_OF_QUARTILES
+        self.noise = max(self._noise_of(values), self.floor)
+        if size < WARM_RECORDS:
+            return
+        self._level, self.slope = _trend_of(older, newer, size)  # of whole blocks, so that the halves are alike
+        self._level_at = self.count
+        self._per_noise = 1.0 / self.noise if self.noise > 0.0 else 0.0
+        if size == WINDOW and not self.early_noise:
+            self.early_noise = self.noise
+        highest = sorted(self._peaks[-NUM_PEAKS:])
+        if highest:  # the two rarest may be faults
+            self.tail = highest[-3] if len(highest) > 3 else highest[0]  # noqa: PLR2004
+
+    @staticmethod
+    def _noise_of(values: list[float]) -> float:
+        steps = sorted(map(abs, map(sub, values[1:], values)))
+        return steps[len(steps) // 2] * _NOISE_OF_STEPS if steps else 0.0
+
+
+def _trend(values: list[float]) -> tuple[float, float]:
+    """The level at the newest of some values, and its change per value: from the medians of their halves."""
+    half = len(values) // 2
+    return _trend_of(sorted(values[:half]), sorted(values[-half:]), len(values))
+
+
+def _trend_of(older: list[float], newer: list[float], size: int) -> tuple[float, float]:
+    """The same of so many values, by their sorted halves."""
+    half = len(older)
+    before, after = older[half // 2], newer[half // 2]
+    slope = (after - before) / (size - half)
+    return after + slope * half / 2, slope

@@ -1,0 +1,114 @@
+"""Spikes are told when they have come back, with what to do; levels, restarts and rare values of the run are not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
+
+from barograph.watch.detectors.loss_spike import MAX_RECORDS, LossSpike
+
+
+def decay(num_records=600, *, seed=0, noise=0.1):
+    """Losses that fall, with noise."""
+    rng = random.Random(seed)
+    return [(2.0 * math.exp(-place / 200) + 0.3) * math.exp(rng.gauss(0, noise)) for place in range(num_records)]
+
+
+@pytest.mark.spec("S2.41", "S2.42")
+def test_garbage_in_two_batches_of_a_real_training_is_told_when_the_loss_is_back():
+    """The alert names the two steps, comes two records after them, and says which batches to look at."""
+    events = [(250, "on_checkpoint", {"step": 250, "path": "last.pt"})]
+    ((stage, alert),) = watch([LossSpike()], train("garbage", at=300, num_steps=400), events=events)
+    assert (stage, alert.type, alert.severity) == ("opened", "loss_spike", "warning")
+    assert (alert.since_step, alert.step) == (300, 303)
+    assert alert.evidence[0].value > alert.evidence[0].threshold
+    assert alert.evidence[0].last_step == 301
+    assert "300 to 301" in alert.remedies[0].text
+    assert [it.change for it in alert.remedies if "last.pt" in it.text] == [{"resume_step": 250}]
+    assert next(it.change["grad_clip"] for it in alert.remedies if "clip" in it.text) > 0
+
+
+def test_the_healthy_twin_of_that_training_is_silent():
+    """The runs are the same up to the garbage, and without it nothing is told."""
+    twin, faulty = train(num_steps=400), train("garbage", at=300, num_steps=400)
+    before = [it for it in twin if it[1] < 300]
+    assert [it for it in faulty if it[1] < 300] == before
+    assert watch([LossSpike()], twin) == []
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_healthy_losses_are_silent(kind, seed):
+    """Nothing is told about a healthy run of this kind."""
+    assert watch([LossSpike()], healthy(kind, seed=seed)) == []
+
+
+@pytest.mark.parametrize("num_up", [1, 2, 8, MAX_RECORDS - 4])
+def test_what_comes_back_within_twenty_records_is_a_spike(num_up):
+    """However long it was up there, the alert is dated to its first record."""
+    values = decay()
+    values[400 : 400 + num_up] = [8 * it for it in values[400 : 400 + num_up]]
+    ((_, alert),) = watch([LossSpike()], losses(values))
+    assert (alert.since_step, alert.step) == (400, 400 + num_up + 1)
+
+
+def test_what_stays_up_is_none():
+    """A level is another matter, and told by other detectors."""
+    values = decay()
+    assert watch([LossSpike()], losses(values[:400] + [8 * it for it in values[400:]])) == []
+
+
+def test_what_the_run_itself_has_shown_to_be_usual_is_none():
+    """A factor of six every forty records is told no more once it is part of the run."""
+    values = decay(1200, noise=0.05)
+    for place in range(60, 1200, 40):
+        values[place] *= 6
+    told = watch([LossSpike()], losses(values))
+    assert all(alert.since_step < 300 for _, alert in told)
+
+
+def test_the_bump_after_a_resume_is_none():
+    """For thirty records after a resume the loss may be anything."""
+    values = decay()
+    values[400] *= 8
+    records = losses(values)
+    assert types(watch([LossSpike()], records)) == ["loss_spike"]
+    resumed = [(split, step, {**it, "attempt": int(step >= 390)}) for split, step, it in records]
+    assert watch([LossSpike()], resumed) == []
+
+
+def test_a_jump_of_the_learning_rate_is_the_first_cause():
+    """What changed at the onset is named before batches are suspected."""
+    values = decay()
+    values[401:404] = [8.0] * 3
+    records = [(split, step, {**it, "lr": 0.1 if step >= 400 else 0.01}) for split, step, it in losses(values)]
+    ((_, alert),) = watch([LossSpike()], records)
+    assert alert.causes[0] == "the learning rate went from 0.01 to 0.1 there"
+
+
+def test_a_loss_that_is_negative_can_spike():
+    """Without logarithms a spike is one of differences."""
+    rng = random.Random(0)
+    values = [-3 + 2 * math.exp(-place / 100) + rng.gauss(0, 0.1) for place in range(600)]
+    values[400] += 3
+    ((_, alert),) = watch([LossSpike()], losses(values))
+    assert alert.since_step == 400
+
+
+def test_a_loss_that_becomes_nan_on_its_way_is_left_to_non_finite():
+    """It has not come back, so it is no spike."""
+    values = decay()
+    values[400:403] = [9.0, math.nan, math.nan]
+    assert watch([LossSpike()], losses(values)) == []
+
+
+def test_a_spike_of_a_loss_that_falls_fast_is_told():
+    """Three orders of magnitude within 150 records are no noise: two bad batches stand out there as elsewhere."""
+    rng = random.Random(4)
+    values = [3.0 * math.exp(-place / 22 + rng.gauss(0, 0.25)) for place in range(240)]
+    assert watch([LossSpike()], losses(values)) == []
+    values[150:152] = [6.4, 6.1]
+    assert types(watch([LossSpike()], losses(values))) == ["loss_spike"]

@@ -1,0 +1,92 @@
+"""A loss that stops at once is told; one that levels off, or is as good as solved, is not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
+
+from barograph.watch.detectors.plateau import Plateau
+
+
+def kinked(*, at=300, num_records=700, rate=1 / 250, noise=0.02):
+    """Losses that fall exponentially until a step, and then no more."""
+    rng = random.Random(2)
+    return [3.0 * math.exp(-min(place, at) * rate) * math.exp(rng.gauss(0, noise)) for place in range(num_records)]
+
+
+@pytest.mark.spec("S2.41", "S2.42")
+def test_a_learning_rate_that_is_gone_too_early_stops_a_real_training():
+    """The alert is dated to the fall of the learning rate and advises to stretch the schedule."""
+    records = train(lr=0.005, num_steps=400, rate=lambda step: 1.0 if step < 120 else 1e-3)
+    events = [(110, "on_checkpoint", {"step": 110, "path": "last.pt"})]
+    ((_, alert),) = watch([Plateau()], records, total_steps=400, events=events)
+    assert (alert.type, alert.severity) == ("plateau", "warning")
+    assert 104 <= alert.since_step <= 136
+    assert alert.causes == ["the learning rate came down too early"]
+    assert [it.change for it in alert.remedies[:2]] == [{"total_steps": 400}, {"resume_step": 110}]
+
+
+def test_its_healthy_twin_is_silent():
+    """With the learning rate kept nothing is told."""
+    assert watch([Plateau()], train(lr=0.005, num_steps=400), total_steps=400) == []
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("is_planned", [True, False])
+def test_healthy_losses_are_silent(kind, seed, is_planned):
+    """Nothing is told about a healthy run of this kind, whether its length is known or not."""
+    records = healthy(kind, seed=seed)
+    total_steps = records[-1][1] if is_planned else None
+    assert watch([Plateau()], records, total_steps=total_steps) == []
+
+
+def test_a_kink_at_an_unchanged_learning_rate_is_an_information():
+    """Nothing explains it, so it says less, and offers learning rates to try."""
+    ((_, alert),) = watch([Plateau()], losses(kinked(), lr=0.01), total_steps=700)
+    assert (alert.type, alert.severity) == ("plateau", "info")
+    assert 260 <= alert.since_step <= 340
+    assert [it.change for it in alert.remedies[:2]] == [{"lr": 0.03}, {"lr": 0.00333}]
+
+
+def test_near_the_end_of_the_run_a_loss_may_stop():
+    """The same kink after three quarters of the run is none."""
+    assert watch([Plateau()], losses(kinked(), lr=0.01), total_steps=450) == []
+
+
+@pytest.mark.parametrize("scale", [60, 150, 400])
+def test_a_loss_that_levels_off_is_none(scale):
+    """Exponential approaches to a floor, fast and slow."""
+    rng = random.Random(scale)
+    values = [(2.5 * math.exp(-place / scale) + 0.4) * math.exp(rng.gauss(0, 0.03)) for place in range(1500)]
+    assert watch([Plateau()], losses(values, lr=0.01), total_steps=3000) == []
+
+
+def test_a_step_decay_whose_loss_stays_is_none_late_in_the_run():
+    """A learning rate of a hundredth after two thirds of the run is a usual schedule."""
+    rng = random.Random(4)
+    values = [
+        max(2.0 * math.exp(-place / 300), 2.0 * math.exp(-2)) * math.exp(rng.gauss(0, 0.05)) for place in range(900)
+    ]
+    records = [(split, step, {**it, "lr": 0.1 * 0.01 ** (step >= 600)}) for split, step, it in losses(values)]
+    assert watch([Plateau()], records, total_steps=900) == []
+
+
+def test_what_is_solved_may_stop():
+    """A loss at a hundredth of its beginning has nowhere to go."""
+    assert watch([Plateau()], losses(kinked(at=400, rate=1 / 80, num_records=900)), total_steps=900) == []
+
+
+def test_it_is_over_when_the_loss_falls_again():
+    """``is_active`` follows the loss."""
+    values = kinked(num_records=900)
+    found = Plateau()
+    assert types(watch([found], losses(values[:560]), total_steps=2000)) == ["plateau"]
+    assert found.is_active
+    values[560:] = [it * math.exp(-place / 100) for place, it in enumerate(values[560:])]
+    found = Plateau()
+    watch([found], losses(values), total_steps=2000)
+    assert not found.is_active
