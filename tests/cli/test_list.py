@@ -27,7 +27,7 @@ def test_each_run_is_a_line_oldest_first(cli, root, ids):
     assert [line.split()[0] for line in lines] == [*["finished"] * 3, "failed", "killed"]
     assert [line.split()[1] for line in lines] == [ids[name] for name in by_name]
     assert re.search(r" 39 +0.025 +0.75 +1/1  -$", by_name["mlp"])
-    assert by_name["diverged"].endswith("0/2  1 alert; 1 of 1 check failed; 1 nan, 1 inf, 1 -inf")
+    assert by_name["diverged"].endswith("0/2  2 alerts; 1 of 1 check failed; 1 nan, 1 inf, 1 -inf")
     assert by_name["twice"].endswith("2 attempts")
     assert by_name["failed"].endswith("ValueError: no such layer")
     assert by_name["killed"].endswith("the process is gone without an exit record: SIGKILL, out of memory or power")

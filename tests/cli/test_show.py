@@ -64,7 +64,10 @@ def test_a_run_that_diverged(cli, root, ids):
     end = "\n".join(section(text, "end"))
     assert "\u274c final loss is finite: -inf at step 4" in end
     assert "f1 > 0.9 (could not be judged): 'f1' was never recorded; recorded were loss" in end
-    assert section(text, "alerts") == ["  [error] loss is not finite: at step 2"]
+    assert section(text, "alerts") == [
+        "  [error] loss is not finite: at step 2",
+        "  [fatal] non finite: loss is inf at step 2; the last finite value was 1e+30 at step 1",
+    ]
 
 
 def test_a_resumed_run(cli, root, ids):

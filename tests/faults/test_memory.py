@@ -41,7 +41,7 @@ run = barograph.init(dir="run", terminal="off", log_steps=1000, eval_steps=10_00
 def train_and_follow(first, count):
     train(run.log, first, count)
     run.event("custom", n=first)
-    time.sleep(1.0)  # the companion reads what is there
+    time.sleep(4.0)  # the companion reads what is there, and watches it
     return measure()
 train_and_follow(0, 50_000)
 before = train_and_follow(50_000, 50_000)

@@ -193,7 +193,7 @@ def test_verdicts_are_whole_when_a_consumer_hangs(new_run, recorded, monkeypatch
     hanging = Hanging()
     monkeypatch.setattr("barograph.plugins.load", lambda _group, _name: lambda _directory, _config: hanging)
     monkeypatch.setitem(Companion.__init__.__kwdefaults__, "join_s", 0.2)
-    run = new_run(mirrors=["stuck"], success=["loss < 0.3"])
+    run = new_run(watch=False, mirrors=["stuck"], success=["loss < 0.3"])
     time.sleep(0.3)
     run.log({"loss": 0.2}, step=1)
     with pytest.warns(RecordingWarning, match="recording of finish failed: TimeoutError"):
@@ -297,7 +297,7 @@ def test_end_has_a_time_limit(new_run, recorded, monkeypatch, is_signalled):
     monkeypatch.setattr("barograph.session.companion.SIGNAL_JOIN_S", 0.5)
     monkeypatch.setattr("barograph.session.companion._signalled_s", [])
     monkeypatch.setattr("barograph.session.parts.VERDICT_S", 0.0)
-    run = new_run(mirrors=["slow"], success=["loss < 0.3"])
+    run = new_run(watch=False, mirrors=["slow"], success=["loss < 0.3"])
     for step in range(30_000):
         run.log({"loss": 0.2}, step=step)
     if is_signalled:

@@ -312,7 +312,7 @@ def test_mirror_whose_import_fails(new_run, monkeypatch):
 
     monkeypatch.setattr("barograph.plugins.load", load)
     with pytest.warns(RecordingWarning, match=r"recording of mirror x failed: ImportError: libfoo\.so is missing"):
-        run = new_run(mirrors=["x"])
+        run = new_run(mirrors=["x"], watch=False)
     run.finish()
     assert run.ledger.failures == {"mirror x": "ImportError: libfoo.so is missing"}
 

@@ -61,6 +61,7 @@ def test_every_built_in_is_silent_over_many_seeds(name):
     assert num > 200_000 * (1 - len(LOOKS_FOR.get(name, {})) / len(KINDS))
 
 
+@pytest.mark.slow
 def test_all_built_ins_together_keep_a_bounded_state():
     """Over 200 000 records their states do not grow; what each keeps out of sight is looked for one by one."""
     makes = [plugins.load(GROUP, name) for name in NAMES]

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from barograph.read.follow import Fact
+from barograph.facts.kinds import Event
+from barograph.facts.rows import HOST_SPLIT
+from barograph.read.follow import Fact, Rows
 from barograph.record.attempt import Attempt
 from barograph.session.companion import is_hurried
 
@@ -25,8 +27,16 @@ JOURNAL_S: Final = 1.0
 """How often it is looked whether another watcher has gone, and whether something waits to be delivered."""
 CALM_S: Final = 5.0
 HURRIED_S: Final = 1.0
-"""How long deliveries may take at the end, and soon after a signal; what is left is the next watcher's."""
+"""How long the rest and deliveries may take at the end, and soon after a signal; what is left is the next watcher's."""
+_EPOCH_END: Final = "on_epoch_end"
 Show = Callable[[Sequence["Told"]], None]
+
+
+def _is_watched(fact: Fact) -> bool:
+    """Whether a fact holds metrics of training; before the first there is nothing to watch."""
+    if isinstance(fact, Event):
+        return fact.moment == _EPOCH_END
+    return (fact.header.split if isinstance(fact, Rows) else fact.split) != HOST_SPLIT
 
 
 class Watching:
@@ -54,8 +64,10 @@ class Watching:
         """Whether something was found at which the loop is to end."""
         return self._stop is not None and self._stop.should_stop()
 
-    def feed(self, facts: Sequence[Fact]) -> None:  # noqa: ARG002 - it reads by itself, in the order of time
-        """Look at what is new."""
+    def feed(self, facts: Sequence[Fact]) -> None:
+        """Look at what is new; it is read again, in the order of time."""
+        if self._watcher is None and (is_hurried() or not any(map(_is_watched, facts))):
+            return
         self._tell(self._started().poll(now_t=time.time()))
         now_s = time.monotonic()
         if self._journal is not None and now_s >= self._next_journal_s:
@@ -64,9 +76,12 @@ class Watching:
 
     def close(self) -> None:
         """Look at the rest, and deliver what waits."""
-        self._tell(self._started().finish())
+        if self._watcher is None:
+            return
+        limit_s = HURRIED_S if is_hurried() else CALM_S
+        self._tell(self._started().finish(limit_s=limit_s))
         if self._journal is not None:
-            self._journal.close(limit_s=HURRIED_S if is_hurried() else CALM_S)
+            self._journal.close(limit_s=limit_s)
 
     def _started(self) -> Watcher:
         if self._watcher is None:

@@ -6,6 +6,8 @@ this one class, so that the same facts give the same alerts.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -77,14 +79,16 @@ class Watcher:
             told += self.life.wait(now_t)
         return told
 
-    def finish(self, *, ended_t: float | None = None) -> list[Told]:
+    def finish(self, *, ended_t: float | None = None, limit_s: float = math.inf) -> list[Told]:
         """What is told when nothing more will be recorded: everything is read.
 
         Args:
             ended_t: unix seconds of the end, where it is known: the silence before it is judged, too.
+            limit_s: about how long it may take; a forked child may go on to record for ever.
         """
         told: list[Told] = []
-        while facts := self._follower.poll():
+        started_s = time.monotonic()
+        while time.monotonic() - started_s < limit_s and (facts := self._follower.poll()):
             told += self._take(self._ordered.take(facts, unread_t=self._follower.unread_t))
         told += self._take(self._ordered.rest())
         return told if ended_t is None else told + self.life.wait(ended_t)
