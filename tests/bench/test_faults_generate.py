@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import math
 import subprocess
@@ -246,18 +248,20 @@ def test_a_rate_that_jumps_is_logged_or_not(tmp_path, faults):
 
 
 def test_a_leak_is_real(tmp_path, faults):
-    """The resident memory of the process grows by what the loop keeps."""
+    """The resident memory of the process grows by what the loop keeps, once what other tests freed is given back."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     curves, _ = trained(faults, tmp_path / "run", "mlp_memory", kind="loop_leaks", dose=2.0)
     memory = curves.train("memory_mb")
     assert memory[-1] - memory[ONSET] > 0.9 * 2.0 * (STEPS - ONSET - 1)
 
 
 def test_a_slow_loader_is_real(tmp_path, faults):
-    """Steps take longer by about what the loader sleeps."""
+    """Steps take longer by what the loader sleeps, and by what a busy machine adds to a sleep."""
     curves, _ = trained(faults, tmp_path / "run", "mlp", kind="loader_slow", dose=30.0)
     times = curves.step_times()
     usual, late = (sorted(it)[len(it) // 2] for it in (times[:ONSET], times[ONSET:]))
-    assert late - usual == pytest.approx(30.0, abs=8.0)
+    assert late - usual > 28.0
 
 
 def test_a_stopped_evaluation_is_one(tmp_path, faults):
