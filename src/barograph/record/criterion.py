@@ -13,27 +13,18 @@ judges it.
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Mapping
 from typing import Final, Literal, get_args
 
 import msgspec
 
 from barograph.errors import InvalidCriterionError
+from barograph.record.phrase import OPERATORS, Phrase
 
 Kind = Literal["compare", "finite", "exists", "check"]
 Aggregate = Literal["final", "best", "min", "max", "mean", "any", "all"]
 Unit = Literal["step", "epoch"]
 
-OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 EXAMPLES: Final = (
     "val_loss < 0.3 by step 2000",
     "best accuracy >= 0.9 on val",
@@ -100,22 +91,15 @@ def parse_criterion(text: str) -> Criterion:
     return _Parser(text).parse()
 
 
-class _Token(msgspec.Struct, frozen=True):
-    kind: str
-    text: str
-    at: int
-
-
-class _Parser:
-    """Recursive descent over a few tokens; every complaint points at one of them."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._tokens = self._tokenise()
-        self._next = 0
+class _Parser(Phrase):
+    what = "the success criterion"
+    pattern = _TOKEN
+    examples = EXAMPLES
+    condition_words = ("is", "exists")
+    error = InvalidCriterionError
 
     def parse(self) -> Criterion:
-        if self._is_word("check") and not self._is_comparison(1):
+        if self._is_word("check") and not self._is_metric():
             return self._check()
         aggregate = self._aggregate()
         name = self._name("a metric's name")
@@ -136,7 +120,7 @@ class _Parser:
     def _aggregate(self) -> Aggregate | None:
         """The first word, unless it is the metric: ``best > 1`` asks for a metric named ``best``."""
         token = self._peek()
-        if token.kind == "word" and token.text in get_args(Aggregate) and not self._is_comparison(1):
+        if token.kind == "word" and token.text in get_args(Aggregate) and not self._is_metric():
             self._take()
             return token.text  # type: ignore[return-value]
         return None
@@ -204,48 +188,3 @@ class _Parser:
             raise self._error(what)
         self._take()
         return token.text
-
-    def _keyword(self, word: str) -> None:
-        if not self._is_word(word):
-            raise self._error(repr(word))
-        self._take()
-
-    def _is_word(self, word: str) -> bool:
-        token = self._peek()
-        return token.kind == "word" and token.text == word
-
-    def _is_comparison(self, ahead: int) -> bool:
-        """Whether the token after the present one continues a criterion whose metric is the present one."""
-        place = min(self._next + ahead, len(self._tokens) - 1)
-        token = self._tokens[place]
-        return token.kind == "op" or (token.kind == "word" and token.text in ("is", "exists"))
-
-    def _peek(self) -> _Token:
-        return self._tokens[self._next]
-
-    def _take(self) -> None:
-        self._next += 1
-
-    def _tokenise(self) -> list[_Token]:
-        tokens, at = [], 0
-        end = len(self._text.rstrip())
-        while at < end:
-            found = _TOKEN.match(self._text, at)
-            if found is None or found.lastgroup is None:
-                at += len(self._text[at:]) - len(self._text[at:].lstrip())
-                raise self._error("a closing quote, or one of < <= > >= == !=", _Token("bad", "", at))
-            kind = found.lastgroup
-            token = found.group(kind)
-            tokens.append(_Token(kind, token[1:-1] if kind == "quoted" else token, found.start(kind)))
-            at = found.end()
-        return [*tokens, _Token("end", "", end)]
-
-    def _error(self, expected: str, token: _Token | None = None) -> InvalidCriterionError:
-        place = (token or self._peek()).at
-        shown = "".join(character if character.isprintable() else " " for character in self._text)
-        return InvalidCriterionError(
-            f"cannot read the success criterion, expected {expected}:\n"
-            f"    {shown}\n"
-            f"    {' ' * place}^\n"
-            f"write it like one of: {'; '.join(EXAMPLES)}"
-        )

@@ -17,14 +17,14 @@ word of this grammar stands in quotes.
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, cast, get_args
 
 import msgspec
 
 from barograph.errors import MisuseError
+from barograph.record.phrase import Phrase, Token
 from barograph.watch.alert import SEVERITIES, Severity
 
 Kind = Literal["compare", "not finite", "not improved", "not changed", "missing", "silence"]
@@ -32,14 +32,6 @@ Unit = Literal["steps", "records", "seconds"]
 Reference = Literal["median", "mean", "lowest", "highest", "best", "start"]
 Better = Literal["low", "high"]
 
-OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 UNITS: Final[Mapping[str, tuple[Unit, float]]] = {
     **dict.fromkeys(("step", "steps"), ("steps", 1.0)),
     **dict.fromkeys(("record", "records", "evaluation", "evaluations", "evals"), ("records", 1.0)),
@@ -146,23 +138,15 @@ def parse_rules(texts: Sequence[str]) -> list[Rule]:
     return rules
 
 
-class _Token(msgspec.Struct, frozen=True):
-    kind: str
-    text: str
-    at: int
-
-
-class _Parser:
-    """Recursive descent over a few tokens; every complaint points at one of them."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._tokens = self._tokenise()
-        self._next = 0
+class _Parser(Phrase):
+    what = "the rule"
+    pattern = _TOKEN
+    examples = EXAMPLES
+    condition_words = ("is", "not")
 
     def parse(self) -> Rule:
         severity = self._severity()
-        rule = self._absence() if self._is_word("no") and not self._is_condition(1) else self._of_metric()
+        rule = self._absence() if self._is_word("no") and not self._is_metric() else self._of_metric()
         rule = self._suffixes(rule)
         if self._peek().kind != "end":
             raise self._error("'for TIME', 'on SPLIT' or the end")
@@ -175,7 +159,7 @@ class _Parser:
         return msgspec.structs.replace(rule, text=" ".join(self._text.split()), severity=severity)
 
     def _severity(self) -> Severity:
-        if self._tokens[min(1, len(self._tokens) - 1)].text != ":" or self._peek().kind != "word":
+        if self._peek(1).text != ":" or self._peek().kind != "word":
             return "warning"
         found = self._peek().text
         if found not in SEVERITIES:
@@ -192,7 +176,7 @@ class _Parser:
 
     def _of_metric(self) -> Rule:
         better = None
-        if self._peek().text in _DIRECTIONS and not self._is_condition(1):
+        if self._peek().text in _DIRECTIONS and not self._is_metric():
             better = _DIRECTIONS[self._peek().text]
             self._take()
         metric = self._name("a metric's name")
@@ -282,49 +266,5 @@ class _Parser:
         self._take()
         return token.text
 
-    def _keyword(self, word: str) -> None:
-        if not self._is_word(word):
-            raise self._error(repr(word))
-        self._take()
-
-    def _is_word(self, word: str) -> bool:
-        token = self._peek()
-        return token.kind == "word" and token.text == word
-
-    def _is_condition(self, ahead: int) -> bool:
-        """Whether the token after the present one goes on with a condition whose metric is the present one."""
-        token = self._tokens[min(self._next + ahead, len(self._tokens) - 1)]
-        return token.kind == "op" or (token.kind == "word" and token.text in ("is", "not"))
-
-    def _last_number(self) -> _Token:
+    def _last_number(self) -> Token:
         return next((it for it in reversed(self._tokens) if it.kind in ("number", "amount")), self._tokens[-1])
-
-    def _peek(self) -> _Token:
-        return self._tokens[self._next]
-
-    def _take(self) -> None:
-        self._next += 1
-
-    def _tokenise(self) -> list[_Token]:
-        tokens: list[_Token] = []
-        at, end = 0, len(self._text.rstrip())
-        while at < end:
-            found = _TOKEN.match(self._text, at)
-            if found is None or found.lastgroup is None:
-                at += len(self._text[at:]) - len(self._text[at:].lstrip())
-                raise self._error("a closing quote, or one of < <= > >= == !=", _Token("bad", "", at))
-            kind = found.lastgroup
-            token = found.group(kind)
-            tokens.append(_Token(kind, token[1:-1] if kind == "quoted" else token, found.start(kind)))
-            at = found.end()
-        return [*tokens, _Token("end", "", end)]
-
-    def _error(self, expected: str, token: _Token | None = None) -> MisuseError:
-        place = (token or self._peek()).at
-        shown = "".join(character if character.isprintable() else " " for character in self._text)
-        return MisuseError(
-            f"cannot read the rule, expected {expected}:\n"
-            f"    {shown}\n"
-            f"    {' ' * place}^\n"
-            f"write it like one of: {'; '.join(EXAMPLES)}"
-        )

@@ -13,10 +13,11 @@ from typing import ClassVar, Final
 import msgspec
 
 from barograph.errors import MisuseError
+from barograph.record.phrase import OPERATORS
 from barograph.watch.alert import Alert, Evidence
 from barograph.watch.detector import Detector, Pace, Sample, shown
 from barograph.watch.roles import ROLES, role_of
-from barograph.watch.rule_syntax import OPERATORS, Better, Rule, parse_rules
+from barograph.watch.rule_syntax import Better, Rule, parse_rules
 from barograph.watch.signal import Signal
 
 PREFIX: Final = "rule: "
