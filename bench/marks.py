@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-BEGIN = "<!-- measured: written by `make bench`, do not edit -->"
+BEGIN = "<!-- measured: written by the benchmark, do not edit -->"
 END = "<!-- end of measured -->"
 
 

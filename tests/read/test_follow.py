@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
+import struct
 import tempfile
 import time
 from collections import defaultdict
@@ -193,6 +195,18 @@ def test_a_hole_in_rows_longer_than_a_poll_does_not_stop_the_reader(run_dir, str
     follower = Follower(run_dir)
     assert [number for *_, number in marks(follower.drain())] == [0, 1]
     assert len(follower.damage) == 100_000
+
+
+def test_a_poll_says_how_far_it_read_the_files_that_hold_more(run_dir, stream):
+    """Two megabytes of rows take several polls: until the last, what is recorded later may be waiting in this file."""
+    rows = [(float(step), 0.5, 1.0 + step) for step in range(100_000)]
+    with run_dir.rows(0).open("ab") as file:
+        file.write(b"".join(struct.pack("<3d", *row) for row in rows))
+    follower = Follower(run_dir)
+    (first,) = follower.poll()
+    assert follower.unread_t == first.rows[-1][-1] < rows[-1][-1]
+    follower.drain()
+    assert follower.unread_t == math.inf
 
 
 def test_broken_lines_longer_than_a_poll_do_not_stop_the_reader(run_dir):

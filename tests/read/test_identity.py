@@ -91,3 +91,15 @@ def test_a_configuration_nested_without_end_is_damage(tmp_path, num_bytes, openi
     config = read_config(directory, damage)
     assert config == {}
     assert [str(directory.config)] == [found.path for found in damage]
+
+
+def test_a_configuration_that_is_long_or_deep_ends_no_process(tmp_path):
+    """A long one is read as it stands; one nested a hundred thousand levels deep is damage, by either parser."""
+    run = RunDir(tmp_path)
+    run.config.write_text("".join(f"key{place}: [{place}, 0.5]\n" for place in range(1000)), encoding="utf-8")
+    damage = []
+    assert read_config(run, damage) == {f"key{place}": [place, 0.5] for place in range(1000)}
+    assert damage == []
+    run.config.write_text("key: " + "[" * 100_000, encoding="utf-8")
+    assert read_config(run, damage) == {}
+    assert [it.path for it in damage] == [str(run.config)]

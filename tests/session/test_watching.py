@@ -6,12 +6,14 @@ import json
 import math
 import random
 import time
+import warnings
 
 import pytest
 
-from barograph.errors import MisuseError
+from barograph.errors import MisuseError, RecordingWarning
 from barograph.facts.rundir import RunDir
 from barograph.read.run import RunReader
+from barograph.view.terminal.view import TerminalView
 from barograph.watch.watcher import Watcher
 
 NUM_STEPS = 300
@@ -77,6 +79,24 @@ def test_a_loop_that_asks_is_ended(new_run):
         time.sleep(0.01)
     assert run.should_stop()
     run.finish()
+
+
+def test_a_terminal_that_is_gone_costs_no_alert(new_run, monkeypatch):
+    """Nobody is shown anything any more; what is found is written down as before, and the failure is counted once."""
+
+    def tell(_view, _told):
+        raise BrokenPipeError("nobody reads")
+
+    monkeypatch.setattr(TerminalView, "tell", tell)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecordingWarning)
+        run = new_run(terminal="plain")
+        for step, loss in losses():
+            run.log({"loss": loss}, step=step)
+        run.log({"loss": math.nan}, step=NUM_STEPS)
+        run.finish()
+    assert run.ledger.failures == {"showing alerts": "BrokenPipeError: nobody reads"}
+    assert {"divergence", "non_finite"} <= {alert["type"] for alert in alerts_of(run)}
 
 
 def test_a_resumed_run_is_told_nothing_twice_and_may_go_on(new_run, tmp_path):

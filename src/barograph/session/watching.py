@@ -114,5 +114,12 @@ class Watching:
         if any(each.stage == "opened" and each.alert.severity != "info" for each in news):
             self._attempt.dump_flight("on_alert")
         if news:
-            for show in self._shows:
+            self._show(news)
+
+    def _show(self, news: Sequence[Told]) -> None:
+        """Tell whoever looks; one that takes nothing any more is told nothing any more, and that is all it costs."""
+        for show in self._shows[:]:
+            self._shows.remove(show)
+            with self._attempt.guard.boundary("showing alerts", misuse=True):
                 show(news)
+                self._shows.append(show)
