@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from barograph.errors import InvalidCriterionError
-from barograph.record.phrase import OPERATORS, Phrase
+from barograph.phrase import OPERATORS, Phrase
 
 Kind = Literal["compare", "finite", "exists", "check"]
 Aggregate = Literal["final", "best", "min", "max", "mean", "any", "all"]

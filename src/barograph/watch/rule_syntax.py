@@ -24,7 +24,7 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 
 from barograph.errors import MisuseError
-from barograph.record.phrase import Phrase, Token
+from barograph.phrase import Phrase, Token
 from barograph.watch.alert import SEVERITIES, Severity
 
 Kind = Literal["compare", "not finite", "not improved", "not changed", "missing", "silence"]

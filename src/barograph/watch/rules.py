@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from barograph.errors import MisuseError
-from barograph.record.phrase import OPERATORS
+from barograph.phrase import OPERATORS
 from barograph.watch.alert import Alert, Evidence
 from barograph.watch.detector import Detector, Pace, Sample, shown
 from barograph.watch.roles import ROLES, role_of
