@@ -44,9 +44,10 @@ bench: $(VENV)/.dev  ## recording and reading beside their floors and peers; wri
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.reading
 
-bench-faults: $(VENV)/.dev  ## real trainings with real faults, judged; writes docs/detection.md
+bench-faults: $(VENV)/.dev  ## real trainings with real faults, judged; writes docs/detection.md and the table of docs/rules.md
 	$(BIN)/python -m bench.faults generate
 	$(BIN)/python -m bench.faults score --split held_out --document docs/detection.md
+	$(BIN)/python -m bench.faults.eta --document docs/rules.md
 
 gallery: $(VENV)/.dev  ## record small trainings and draw them; writes docs/gallery
 	$(BIN)/python docs/gallery/make.py

@@ -21,7 +21,7 @@ import msgspec
 from bench.faults.curves import Curves, read_curves
 from bench.faults.healthy import slowed_down, what_ails
 from bench.faults.injected.catalogue import FAULTS
-from bench.faults.labels import Dropped, Label, write
+from bench.faults.labels import Dropped, Label, read_dropped, read_labels, write
 from bench.faults.plan import Job, plan
 from bench.faults.shown import check_twins, shown_step
 
@@ -42,8 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="runs whose names begin so, by comma, and their twins")
     parser.add_argument("--limit", type=int, default=0, help="the first so many runs of the plan")
     options = parser.parse_args(arguments)
-    jobs = chosen(plan(options.seed), only=[it for it in options.only.split(",") if it], limit=options.limit)
-    book = Book(options.home)
+    whole = plan(options.seed)
+    jobs = chosen(whole, only=[it for it in options.only.split(",") if it], limit=options.limit)
+    has_labels = (options.home / "labels.json").exists()
+    book = Book(options.home, known=[it.name for it in whole if has_labels and is_recorded(it, options.home)])
     failed = record(jobs, options.home, num_processes=options.jobs, is_done=book.take)
     book.write()
     print(f"{len(book.labels)} runs, {len(book.dropped)} left out, {len(failed)} failed: {options.home}")
@@ -63,33 +65,39 @@ class Book:
 
     Args:
         home: the benchmark's directory.
+        known: runs whose recordings stand: what an earlier call found of them is kept until they are judged again.
 
     Attributes:
         labels: of the runs that are in.
         dropped: the others, with the rule that each broke.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, known: Sequence[str] = ()) -> None:
         self._home = home
         self._twins: dict[str, Curves] = {}
-        self.labels: list[Label] = []
-        self.dropped: list[Dropped] = []
+        self._num_taken = 0
+        kept = frozenset(known)
+        self.labels: dict[str, Label] = {it.name: it for it in read_labels(home) if it.name in kept} if kept else {}
+        self.dropped: dict[str, Dropped] = {it.name: it for it in read_dropped(home) if it.name in kept} if kept else {}
 
     def take(self, job: Job) -> None:
         """Label a run that is done; twins come before their faulty runs."""
         curves = read_curves(self._home / "runs" / job.name)
         why, shown = self._judge(job, curves)
+        self.labels.pop(job.name, None)
+        self.dropped.pop(job.name, None)
         if why is None:
-            self.labels.append(label(job, shown))
+            self.labels[job.name] = label(job, shown)
         else:
-            self.dropped.append(Dropped(name=job.name, why=why))
-        if (len(self.labels) + len(self.dropped)) % WRITE_EVERY == 0:
+            self.dropped[job.name] = Dropped(name=job.name, why=why)
+        self._num_taken += 1
+        if self._num_taken % WRITE_EVERY == 0:
             self.write()
 
     def write(self) -> None:
         """Write both files."""
-        write(self._home, "labels.json", self.labels)
-        write(self._home, "dropped.json", self.dropped)
+        write(self._home, "labels.json", list(self.labels.values()))
+        write(self._home, "dropped.json", list(self.dropped.values()))
 
     def _judge(self, job: Job, curves: Curves) -> tuple[str | None, float | None]:
         """Why a run is left out, or None and the step from which it shows its fault."""

@@ -112,7 +112,30 @@ RUNNING: Final = (
     _recipe("h_memory", "mlp", shape={"hidden": [96, 96]}, has_memory=True, has_checkpoints=True, steps=700),
     _recipe("h_memory_cnn", "cnn", has_memory=True, batch_size=64, lr=4e-3),
 )
-HEALTHY: Final[dict[str, Recipe]] = {it.name: it for it in (*OPTIMISERS, *BATCHES, *SHAPES, *RUNNING)}
+_LONG: Final = {"hidden": [48], "dropout": 0.3}
+LONG: Final = (
+    _recipe("h_long_plain", "mlp", shape=_LONG, lr=7e-4, steps=3000, eval_every=50),
+    _recipe("h_long_restarts", "mlp", shape=_LONG, lr=2e-3, schedule="restarts", steps=3600, eval_every=50),
+    _recipe("h_long_step_decay", "mlp", shape=_LONG, optimizer="momentum", lr=0.02, schedule="step_decay", steps=3000),
+    _recipe("h_long_batch4", "mlp", shape=_LONG, batch_size=4, lr=5e-4, schedule="cosine", steps=4000, eval_every=50),
+    _recipe("h_long_tails", "regression", shape={"noise": 0.5, "df": 2}, lr=1e-3, clip=1.0, steps=3500, eval_every=50),
+    _recipe(
+        "h_long_resumed",
+        "mlp",
+        shape=_LONG,
+        lr=1.5e-3,
+        schedule="warmup_cosine",
+        resume_step=2200,
+        repeat_steps=150,
+        steps=3200,
+    ),
+    _recipe("h_long_regression", "regression", lr=1.5e-3, batch_size=64, schedule="linear", steps=4000, eval_every=50),
+    _recipe(
+        "h_long_scaled", "mlp", shape=_LONG, is_scaled=True, growth_steps=150, lr=1e-3, schedule="cosine", steps=3000
+    ),
+)
+"""Long enough that nobody looks at every record any more."""
+HEALTHY: Final[dict[str, Recipe]] = {it.name: it for it in (*OPTIMISERS, *BATCHES, *SHAPES, *RUNNING, *LONG)}
 
 
 def what_ails(recipe: Recipe, curves: Curves) -> str | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from bench.faults.recipe import Recipe
+
+BALL: Final[dict[str, Any]] = {"optimizer": "momentum", "lr": 1.8e-3, "batch_size": 256, "schedule": "warmup"}
+"""A slow descent of little noise: what gains momentum there swings."""
+HUBER: Final[dict[str, Any]] = {"optimizer": "sgd", "lr": 0.05, "batch_size": 512, "schedule": "warmup"}
+"""Gradients that are bounded: beyond the edge of stability the loss swings and does not blow up."""
+HEAVY: Final[dict[str, Any]] = {"optimizer": "momentum", "lr": 0.05, "batch_size": 64}
+LONG: Final[dict[str, Any]] = {"steps": 2500, "lr": 1e-3, "batch_size": 64, "schedule": "cosine", "eval_every": 40}
 
 RECIPES: Final[dict[str, Recipe]] = {
     recipe.name: recipe
@@ -93,6 +100,37 @@ RECIPES: Final[dict[str, Recipe]] = {
             shape={"depth": 3, "width": 80, "loss_name": "loss"},
             lr=2e-3,
             unseen=True,
+        ),
+        Recipe(name="regression_ball", family="regression", shape={"noise": 0.1}, **BALL),
+        Recipe(name="relu_ball", family="regression", shape={"activation": "relu", "noise": 0.1}, unseen=True, **BALL),
+        Recipe(name="regression_huber", family="regression", shape={"noise": 0.1, "is_huber": 1}, **HUBER),
+        Recipe(
+            name="relu_huber",
+            family="regression",
+            shape={"noise": 0.1, "is_huber": 1, "activation": "relu"},
+            unseen=True,
+            **HUBER,
+        ),
+        Recipe(name="gelu_sgd", family="mlp", shape={"hidden": [64], "activation": "gelu"}, unseen=True, **HEAVY),
+        Recipe(name="mlp_long", family="mlp", shape={"hidden": [48], "dropout": 0.3}, **LONG),
+        Recipe(name="regression_long", family="regression", shape={"noise": 0.3}, **LONG),
+        Recipe(name="policy_long", family="policy", **{**LONG, "lr": 3e-3, "eval_every": 0}),
+        Recipe(name="mlp_long_memory", family="mlp", shape={"hidden": [64], "dropout": 0.3}, has_memory=True, **LONG),
+        Recipe(
+            name="gelu_long",
+            family="mlp",
+            shape={"hidden": [64], "activation": "gelu", "dropout": 0.3},
+            optimizer="adamw",
+            unseen=True,
+            **LONG,
+        ),
+        Recipe(
+            name="gelu_long_memory",
+            family="mlp",
+            shape={"hidden": [48], "activation": "gelu", "dropout": 0.3},
+            has_memory=True,
+            unseen=True,
+            **LONG,
         ),
     )
 }

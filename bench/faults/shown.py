@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
-from bench.faults.curves import MEASURED, Curves, Key
+from bench.faults.curves import MEASURED, Curves
 from bench.faults.injected.fault import FaultKind
+from bench.faults.noise import apart
+from bench.faults.shapes import SHAPES
 
-AT_ONCE: Final = 8.0
-"""One record so many times its noise away from the twin shows it."""
-HELD: Final = 4.0
-"""So do three of five records so many times."""
-NUM_HELD, OF_RECORDS = 3, 5
-NOISE_RECORDS: Final = 32
-LOG_FLOOR: Final = 0.05
-LINEAR_FLOOR: Final = 0.02
-"""Noise that is assumed at least: of the logarithm, or as a share of the twin's whole range."""
+NUM_HELD: Final = 5
+"""Records over whose median a step time is held."""
 SLOW_HELD, SLOW_AT_ONCE = 1.5, 8.0
 GROWN_MB: Final = 8.0
 NUM_SAME: Final = 3
@@ -53,7 +46,9 @@ def check_twins(faulty: Curves, twin: Curves, onset: int) -> None:
             raise TwinError(f"{key}: {len(a)} records before step {onset}, the twin has {len(b)}; who logged less?")
 
 
-def shown_step(kind: FaultKind, faulty: Curves, twin: Curves, onset: int) -> float | None:
+def shown_step(  # noqa: PLR0911 - one rule per case
+    kind: FaultKind, faulty: Curves, twin: Curves, onset: int
+) -> float | None:
     """The first step whose numbers show the fault; None when none does."""
     match kind.shows:
         case "slow":
@@ -67,47 +62,19 @@ def shown_step(kind: FaultKind, faulty: Curves, twin: Curves, onset: int) -> flo
         case "overfit":
             return _overfit(faulty, onset)
         case "twin":
-            keys = [
-                key
-                for key in faulty.values.keys() & twin.values.keys()
-                if key[1] not in MEASURED and (not kind.metrics or key[1] in kind.metrics)
-            ]
-            return min((step for key in keys if (step := _apart(faulty, twin, key, onset)) is not None), default=None)
+            return _parts(kind, faulty, twin, onset)
+        case "stuck" | "swings" | "spike" as shape:
+            return SHAPES[shape](faulty, twin, onset)
 
 
-def _apart(faulty: Curves, twin: Curves, key: Key, onset: int) -> float | None:
-    """The first record that is too far from the twin's of the same step, in units of the twin's noise."""
-    expected = dict(zip(twin.steps[key], twin.values[key], strict=True))
-    is_log = all(value > 0 for value in twin.values[key])
-    scale = _log if is_log else float
-    finite = [value for value in twin.values[key] if math.isfinite(value)]
-    usual = [scale(value) for value in finite]
-    floor = LOG_FLOOR if is_log else max(LINEAR_FLOOR * (max(finite) - min(finite)), 1e-9)
-    recent: list[tuple[float, bool]] = []
-    for place, (step, value) in enumerate(zip(faulty.steps[key], faulty.values[key], strict=True)):
-        if step < onset or step not in expected:
-            continue
-        if not math.isfinite(value) and math.isfinite(expected[step]):
-            return step
-        noise = max(_noise(usual[max(place - NOISE_RECORDS, 0) : place + NOISE_RECORDS]), floor)
-        far = abs(scale(value) - scale(expected[step])) / noise
-        if far > AT_ONCE:
-            return step
-        recent = [*recent[-OF_RECORDS + 1 :], (step, far > HELD)]
-        held = [at for at, is_far in recent if is_far]
-        if len(held) >= NUM_HELD:
-            return held[0]
-    return None
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
-
-
-def _noise(values: Sequence[float]) -> float:
-    """The standard deviation of what is left when the trend is taken away, robustly."""
-    steps = sorted(abs(b - a) for a, b in pairwise(values))
-    return 1.4826 / math.sqrt(2) * steps[len(steps) // 2] if steps else 0.0
+def _parts(kind: FaultKind, faulty: Curves, twin: Curves, onset: int) -> float | None:
+    """The first step at which any metric that counts leaves the twin's."""
+    keys = [
+        key
+        for key in faulty.values.keys() & twin.values.keys()
+        if key[1] not in MEASURED and (not kind.metrics or key[1] in kind.metrics)
+    ]
+    return min((step for key in keys if (step := apart(faulty, twin, key, onset)) is not None), default=None)
 
 
 def _train_steps(curves: Curves) -> list[float]:
@@ -119,7 +86,7 @@ def _slow(faulty: Curves, onset: int) -> float | None:
     steps, times = _train_steps(faulty), faulty.step_times()
     usual = statistics.median(time for step, time in zip(steps, times, strict=True) if step < onset)
     for place, (step, time) in enumerate(zip(steps, times, strict=True)):
-        held = statistics.median(times[place : place + OF_RECORDS])
+        held = statistics.median(times[place : place + NUM_HELD])
         if step >= onset and (time > SLOW_AT_ONCE * usual or (held > SLOW_HELD * usual and time > SLOW_HELD * usual)):
             return step
     return None

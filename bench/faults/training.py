@@ -204,6 +204,7 @@ class Trainer:
             text_log=None,
             console=False,
             host_s=None,
+            watch=False,
             resume=resume,
         )
 

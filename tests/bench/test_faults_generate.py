@@ -9,40 +9,15 @@ import math
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
+from tests.bench.conftest import ROOT
+from tests.bench.trainings import ONSET, STEPS, made, noisy, trained
 
 from barograph.watch.incident import PRECEDENCE
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = ("half_overflows-s0", "h_scaled-s0")
-STEPS = 60
-ONSET = 30
-
-
-@pytest.fixture
-def faults(monkeypatch):
-    """The modules of the benchmark, which is run from the repository and never installed."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    from bench.faults import curves, generate, healthy, labels, plan, recipe, recipes, schedules, shown, training
-    from bench.faults.injected import catalogue
-
-    return SimpleNamespace(
-        catalogue=catalogue,
-        curves=curves,
-        generate=generate,
-        healthy=healthy,
-        labels=labels,
-        plan=plan,
-        recipe=recipe,
-        recipes=recipes,
-        schedules=schedules,
-        shown=shown,
-        training=training,
-    )
 
 
 def command(home, *arguments):
@@ -64,32 +39,6 @@ def generated(tmp_path_factory):
     done = command(home, "--only", ",".join(RUNS), "--jobs", "2")
     assert (done.returncode, "" if done.returncode == 0 else done.stderr) == (0, "")
     return home
-
-
-def trained(faults, directory, recipe_name, *, kind=None, onset=ONSET, dose=None, **changes):
-    """A short training, with or without a fault; its curves and the trainer."""
-    recipe = msgspec.structs.replace(
-        faults.recipes.RECIPES[recipe_name], **{"steps": STEPS, "eval_every": 10, "resume_step": 0, **changes}
-    )
-    make = faults.catalogue.FAULTS[kind].make if kind else None
-    doses = faults.catalogue.FAULTS[kind].doses if kind else (0.0,)
-    fault = make(doses[0] if dose is None else dose) if make else faults.training.NOTHING
-    trainer = faults.training.Trainer(recipe, 3, fault=fault, onset=onset)
-    trainer.train(directory)
-    return faults.curves.read_curves(directory), trainer
-
-
-def made(faults, **metrics):
-    """Curves by hand: one value per step; names that begin with ``val`` are on the split ``val``."""
-    values = {
-        ("val" if name.startswith("val") else "train", name): list(map(float, it)) for name, it in metrics.items()
-    }
-    return faults.curves.Curves({key: [float(at) for at in range(len(it))] for key, it in values.items()}, values)
-
-
-def noisy(level, count, *, size=0.1):
-    """Numbers around a level, always the same ones."""
-    return [level * math.exp(size * math.sin(12.9898 * at * at + 78.233)) for at in range(count)]
 
 
 def test_the_plan_is_wide_enough(faults):
@@ -322,7 +271,7 @@ def test_a_spike_shows_at_once_and_a_drift_when_it_is_held(faults):
     def shown(changed):
         return faults.shown.shown_step(rule, made(faults, loss=changed), made(faults, loss=usual), 40)
 
-    noise = faults.shown._noise([math.log(it) for it in usual])
+    noise = faults.noise.noise_of([math.log(it) for it in usual])
     spike, held, less = (
         [it * math.exp(noise * by if at in steps else 0) for at, it in enumerate(usual)]
         for by, steps in ((12, {50}), (5.5, {52, 54, 55}), (5.5, {52}))

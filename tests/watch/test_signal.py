@@ -201,3 +201,51 @@ def test_no_value_breaks_it(values, role):
         each.take(1.0, 999.0)
         each.moved(since=20, least=4.0)
     assert msgspec.msgpack.encode(back) == msgspec.msgpack.encode(signal)
+
+
+def looks_of(values, *, late: int = 4096) -> list[int]:
+    """After how many records the window was looked at, of those after so many."""
+    signal, found = Signal.of("metric", "train", ROLES["reward"]), []
+    before = None
+    for step, value in enumerate(values):
+        signal.take(value, float(step))
+        if (signal.noise, signal.slope) != before and step >= late:
+            found.append(step + 1)
+        before = signal.noise, signal.slope
+    return found
+
+
+def test_very_long_runs_are_looked_at_less_often_while_nothing_happens():
+    """After 4096 records each eighth block, and at the next fourth one when a value was surprising."""
+    values = gauss(4096 + 256)
+    assert looks_of(values) == [4160, 4224, 4288, 4352]
+    values[4096 + 70] += 20.0
+    assert looks_of(values) == [4160, 4192, 4224, 4288, 4352]
+
+
+@pytest.mark.parametrize(("count", "turns"), [(400, 8), (2000, 4), (8000, 2)])
+def test_a_turn_comes_the_later_the_longer_the_run(count, turns):
+    """Whoever looks at every second block looks at each of eight at first, then at four, in very long runs at two."""
+    signal, found = signal_of(gauss(count)), 0
+    for step, value in enumerate(gauss(64), start=count):
+        signal.take(value, float(step))
+        found += signal.count % BLOCK == 0 and signal.is_turn(2)
+    assert found == turns
+
+
+def test_the_tail_is_that_of_the_blocks_before_the_newest_look():
+    """Of 32 of them the third highest peak, by a dull computation beside it, whatever came since."""
+    signal, peaks = Signal.of("metric", "train", ROLES["reward"]), []
+    for step, value in enumerate(gauss(2000, seed=3)):
+        block, expected, per_noise, is_warm = [], 0.0, 0.0, signal.is_warm()
+        if (step + 1) % BLOCK == 0 and is_warm:
+            expected, per_noise = signal.expected + signal.slope, 1.0 / signal.noise
+            block = [*signal.newest(BLOCK - 1), value]
+        signal.take(value, float(step))
+        if block:
+            peaks.append(max(abs(x - expected) for x in block) * per_noise)
+        if (step + 1) % 32 == 0 and step > 1000:
+            assert signal.tail == pytest.approx(sorted(peaks[-32:])[-3])
+            kept = signal.tail
+        elif step > 1050:
+            assert signal.tail == kept

@@ -11,7 +11,6 @@ UNSTABLE: Final = (
 """What may follow when steps are too large."""
 DIGITS: Final = ("mlp", "cnn", "lstm", "mlp_tanh", "resmlp", "cnn_norm", "gru")
 ANY: Final = ("mlp", "copy", "cnn", "regression", "vae", "resmlp", "copy_long", "cnn_norm")
-MOMENTUM: Final = ("mlp_sgd", "cnn_sgd", "mlp_full_batch")
 DEEP: Final = ("mlp_deep", "mlp_wide_deep")
 
 

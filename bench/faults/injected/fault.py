@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bench.faults.training import Trainer
 
-Shows = Literal["twin", "slow", "memory", "same", "missing", "overfit"]
+Shows = Literal["twin", "slow", "memory", "same", "missing", "overfit", "stuck", "swings", "spike"]
 Batch = tuple["Tensor", ...]
 
 
@@ -89,6 +89,7 @@ class FaultKind(msgspec.Struct, frozen=True, kw_only=True):
         recipes: which trainings it is injected into, in turn; those with ``unseen`` only in held-out seeds.
         changed: changes of the recipe that only the faulty run has, by dose.
         early: whether it begins in the first third of the run, while much is still to be learned.
+        late: whether it begins when most of the run is over, and everybody has stopped looking.
         from_start: whether it is wrong from the first step.
         sudden: whether it shows within a few steps, so that a delay can be measured.
         shows: the rule that says from which step on the numbers show it.
@@ -104,6 +105,7 @@ class FaultKind(msgspec.Struct, frozen=True, kw_only=True):
     recipes: tuple[str, ...]
     changed: dict[float, dict[str, Any]] = {}
     early: bool = False
+    late: bool = False
     from_start: bool = False
     sudden: bool = True
     shows: Shows = "twin"

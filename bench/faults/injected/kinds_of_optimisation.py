@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.faults.injected import optimisation
-from bench.faults.injected.counts import ANY, DEEP, DIGITS, MOMENTUM, UNSTABLE, sigmoid, without
+from bench.faults.injected.counts import ANY, DEEP, DIGITS, UNSTABLE, sigmoid, without
 from bench.faults.injected.fault import FaultKind
 
 OPTIMISATION: Final = (
@@ -66,24 +66,6 @@ OPTIMISATION: Final = (
         sudden=False,
         right=("underfitting", "learning_rate"),
         symptoms=("plateau", "frozen"),
-    ),
-    FaultKind(
-        name="momentum_too_high",
-        make=optimisation.MomentumRaised,
-        doses=(0.998, 0.99),
-        recipes=MOMENTUM,
-        right=("oscillation", "divergence"),
-        symptoms=without(UNSTABLE, "oscillation", "divergence"),
-        sudden=False,
-    ),
-    FaultKind(
-        name="edge_of_stability",
-        make=optimisation.RateJump,
-        doses=(12.0, 6.0),
-        recipes=("mlp_full_batch",),
-        unlogged=("lr",),
-        right=("oscillation",),
-        symptoms=("learning_rate", *without(UNSTABLE, "oscillation")),
     ),
     FaultKind(
         name="sign_flipped",

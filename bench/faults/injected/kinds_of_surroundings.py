@@ -86,6 +86,7 @@ INPUTS: Final = (
         unlogged=("val_loss", "val_accuracy"),
         right=("quality_drop",),
         symptoms=("data_shift",),
+        metrics=("val_quality",),
     ),
     FaultKind(
         name="tokens_repeat",
@@ -95,6 +96,7 @@ INPUTS: Final = (
         sudden=False,
         right=("degenerate_generation", "data_shift"),
         symptoms=("quality_drop", "overfitting", "leakage", "divergence"),
+        metrics=("gen_repetition",),
     ),
     FaultKind(
         name="val_is_train",

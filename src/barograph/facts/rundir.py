@@ -167,6 +167,10 @@ class RunDir:
         """How the last attempt ended; absent while it runs and after a kill."""
         return self.facts / f"exit{_suffix(rank)}.json"
 
+    def watch_state(self, rank: int = 0) -> Path:
+        """What the watch of a process has learned, to go on from; derived, so that it can be deleted."""
+        return self.facts / f".watch{_suffix(rank)}.state"
+
     def flight(self, number: int, rank: int = 0) -> Path:
         """A dump of the flight recorder."""
         return self.facts / f"flight.{number:03d}{_suffix(rank)}.json.gz"

@@ -17,8 +17,10 @@ from barograph.record.attempt import Attempt
 from barograph.session.companion import is_hurried
 
 if TYPE_CHECKING:
+    from barograph.watch.effort import Effort
     from barograph.watch.incident import Told
     from barograph.watch.journal import Journal
+    from barograph.watch.kept import Keeper
     from barograph.watch.settings import Settings
     from barograph.watch.stop import Stop
     from barograph.watch.watcher import Watcher
@@ -28,6 +30,8 @@ JOURNAL_S: Final = 1.0
 CALM_S: Final = 5.0
 HURRIED_S: Final = 1.0
 """How long the rest and deliveries may take at the end, and soon after a signal; what is left is the next watcher's."""
+KEEP_S: Final = 60.0
+"""How often what was learned is written down, so that a run that is killed and resumed need not be read again."""
 _EPOCH_END: Final = "on_epoch_end"
 Show = Callable[[Sequence["Told"]], None]
 
@@ -37,6 +41,12 @@ def _is_watched(fact: Fact) -> bool:
     if isinstance(fact, Event):
         return fact.moment == _EPOCH_END
     return (fact.header.split if isinstance(fact, Rows) else fact.split) != HOST_SPLIT
+
+
+def _report(text: str) -> None:
+    from barograph.watch.journal import warn  # noqa: PLC0415 - for runs that have something to say
+
+    warn(text)
 
 
 class Watching:
@@ -56,6 +66,8 @@ class Watching:
         self._shows = list(shows)
         self._settings: Settings | None = None
         self._watcher: Watcher | None = None
+        self._keeper: Keeper | None = None
+        self._effort: Effort | None = None
         self._journal: Journal | None = None
         self._stop: Stop | None = None
         self._next_journal_s = 0.0
@@ -68,30 +80,45 @@ class Watching:
         """Look at what is new; it is read again, in the order of time."""
         if self._watcher is None and (is_hurried() or not any(map(_is_watched, facts))):
             return
-        self._tell(self._started().poll(now_t=time.time()))
+        watcher = self._started()
+        self._tell(watcher.poll(now_t=time.time(), effort=self._effort))
         now_s = time.monotonic()
         if self._journal is not None and now_s >= self._next_journal_s:
             self._next_journal_s = now_s + JOURNAL_S
             self._journal.poll()
+        self._keep()
 
     def close(self) -> None:
         """Look at the rest, and deliver what waits."""
         if self._watcher is None:
             return
         limit_s = HURRIED_S if is_hurried() else CALM_S
-        self._tell(self._started().finish(limit_s=limit_s))
+        self._tell(self._watcher.finish(limit_s=limit_s))
         if self._journal is not None:
             self._journal.close(limit_s=limit_s)
+        if self._watcher.is_whole:
+            self._keep(is_last=True)
+
+    def _keep(self, *, is_last: bool = False) -> None:
+        """Keep what was learned, unless an alert of it would be lost with this process."""
+        if self._watcher is None or self._keeper is None or self._attempt.is_fork:
+            return
+        if self._journal is None or self._journal.is_written:
+            self._keeper.keep(self._watcher, is_last=is_last)
 
     def _started(self) -> Watcher:
         if self._watcher is None:
+            from barograph.watch.effort import Effort  # noqa: PLC0415 - the same
             from barograph.watch.settings import read_settings  # noqa: PLC0415 - loaded beside training, not before it
             from barograph.watch.stop import Stop  # noqa: PLC0415 - the same
-            from barograph.watch.watcher import open_watcher  # noqa: PLC0415 - the same
+            from barograph.watch.watcher import open_kept  # noqa: PLC0415 - the same
 
             settings = self._settings = read_settings(self._given)
+            self._effort = Effort(self._attempt.pid)
             self._stop = Stop(settings.stop_on, attempt=self._attempt.number)
-            self._watcher = open_watcher(self._attempt.directory, settings, config=self._config)
+            self._watcher, self._keeper = open_kept(
+                self._attempt.directory, settings, config=self._config, report=_report, every_s=KEEP_S
+            )
             if self._attempt.directory.alerts.exists():  # of an attempt before, perhaps not all of them delivered
                 self._open_journal(settings)
         return self._watcher

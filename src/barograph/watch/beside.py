@@ -19,6 +19,7 @@ from barograph.facts.state import ProcessRecord, is_here, read_process
 from barograph.read.status import LIVING, Status, is_stopped, read_status
 from barograph.watch.alert import Alert, Remedy
 from barograph.watch.death import DeathWatch
+from barograph.watch.effort import Effort
 from barograph.watch.ending import ending
 from barograph.watch.incident import Told
 from barograph.watch.life import STALL
@@ -61,6 +62,7 @@ class Beside:
         self._clock, self._monotonic = clock, monotonic
         self._process: ProcessRecord | None = None
         self._death: DeathWatch | None = None
+        self._effort: Effort | None = None
         self._next_s = 0.0
         self._num_stopped = 0
         self.status = self._look_at_process()
@@ -73,7 +75,7 @@ class Beside:
             sleep: waits for so many seconds; where the process can be held on to, its end cuts the wait short.
         """
         while self.status.state in LIVING:
-            told = [*self._stopped(), *self._watcher.poll(now_t=self._clock() - VISIBLE_S)]
+            told = [*self._stopped(), *self._watcher.poll(now_t=self._clock() - VISIBLE_S, effort=self._effort)]
             tell([self._with_what_is_seen(it) for it in told])
             self._wait(sleep)
             if self._monotonic() >= self._next_s or self._has_ended():
@@ -103,6 +105,7 @@ class Beside:
         if process is not None and process != self._process:
             self.close()
             self._process, self._death = process, DeathWatch(process)
+            self._effort = Effort(process.pid, monotonic=self._monotonic) if is_here(process) else None
         if self._death is not None:
             self._death.look()
         return read_status(self._directory.path, rank=self._rank, now=self._clock)
@@ -148,7 +151,9 @@ class Beside:
             if silence_s > _STALE_BEATS * process.heartbeat_s:
                 cause = f"process {process.pid} hangs in native code: its heartbeat stands still for {silence_s:.0f} s"
             else:
-                cause = f"process {process.pid} lives, its heartbeat goes on: its main thread waits or computes"
+                is_computing = self._effort is not None and self._effort.is_computing()
+                does = "computes" if is_computing else "waits or computes"
+                cause = f"process {process.pid} lives, its heartbeat goes on: its main thread {does}"
         return msgspec.structs.replace(alert, causes=[cause, *alert.causes], remedies=remedies)
 
 

@@ -91,12 +91,18 @@ class Incidents(msgspec.Struct):
     first: dict[str, Alert] = {}
     num_opened: int = 0
 
-    def take(self, alert: Alert, record: int) -> Told | None:
+    def opens(self, kind: str) -> bool:
+        """Whether an alert of this type would open an incident, rather than join one."""
+        family = _family(kind)
+        return all(it.family != family for it in self.open)
+
+    def take(self, alert: Alert, record: int, *, is_explained: bool = False) -> Told | None:
         """Put an alert where it belongs.
 
         Args:
             alert: what a detector found, with its id.
             record: how many records there have been.
+            is_explained: whether its cause was told at this very record; it joins without a word unless it is worse.
 
         Returns:
             What a person is told; None for what the incident has said already.
@@ -114,7 +120,7 @@ class Incidents(msgspec.Struct):
             return self._told("worse", alert, found)
         if alert.type not in found.types:
             found.types.append(alert.type)
-            return None if _is_symptom(alert, found) else self._told("joined", alert, found)
+            return None if is_explained or _is_symptom(alert, found) else self._told("joined", alert, found)
         return None if was_open else self._told("joined", alert, found)
 
     def settle(self, active: set[str], record: int, *, step: float, t: float) -> list[Told]:

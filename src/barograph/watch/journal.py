@@ -62,6 +62,7 @@ class Journal:
         self._least = SEVERITIES.index(min_severity)
         self._has_ends = has_ends
         self._has_reported = False
+        self._has_left_out = False
         self._recorded: set[str] = set()
         self._waiting: dict[str, dict[str, Any]] = {}
         self._outbox = Outbox(directory, actions, report=report, clock=clock) if actions else None
@@ -80,6 +81,11 @@ class Journal:
         return len(self._waiting)
 
     @property
+    def is_written(self) -> bool:
+        """Whether all that was taken stands in ``alerts.jsonl``, whoever wrote it."""
+        return not self._waiting and not self._has_left_out
+
+    @property
     def outbox(self) -> Outbox | None:
         """What delivers; None without actions."""
         return self._outbox
@@ -95,8 +101,11 @@ class Journal:
         if key in self._known:
             return False
         self._known.add(key)
-        if key not in self._recorded and len(self._waiting) < MAX_WAITING:
-            self._waiting[key] = line
+        if key not in self._recorded:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[key] = line
+            else:
+                self._has_left_out = True
         self._flush()
         self._offer(line)
         return True

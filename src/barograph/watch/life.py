@@ -22,7 +22,7 @@ from barograph.watch.context import Context
 from barograph.watch.detector import shown
 from barograph.watch.incident import Incident, Stage, Told
 from barograph.watch.order import Piece
-from barograph.watch.rhythm import LEAST_S, UNSURE_S, Limit, Rhythm
+from barograph.watch.rhythm import FIRST_S, LEAST_S, UNSURE_S, Limit, Rhythm
 from barograph.watch.roles import VAL_WORDS
 from barograph.watch.rule_syntax import Rule
 from barograph.watch.rules import PREFIX
@@ -36,6 +36,12 @@ PAUSES: Final = {
     "on_epoch_end": "the end of an epoch",
     "on_example": "an example",
 }
+COMPUTING_TIMES: Final = 30.0
+"""So many step times may go by, and ``FIRST_S`` at least, while the process is seen to compute: it is slow."""
+COMPUTING_PERCENT: Final = 10.0
+"""Of one processor; see ``watch.effort.LEAST_SHARE``."""
+CPU: Final = "cpu_percent"
+"""What the samples of the machine call the share of a processor that the process and its children take."""
 LEAST_AT_ONCE: Final = 3
 MOST_AT_ONCE: Final = 64
 _BEGINNINGS: Final = frozenset({"on_start", "on_resume"})
@@ -46,6 +52,21 @@ class _Silence(msgspec.Struct):
 
     opened: Alert
     incident: Incident
+
+
+class LifeState(msgspec.Struct, kw_only=True):
+    """What ``Life`` knows, as plain data."""
+
+    rhythm: Rhythm = msgspec.field(default_factory=Rhythm)
+    last_t: float = math.nan
+    attempt: int = 0
+    pid: int = 0
+    num_facts: int = 0
+    has_epochs_alone: bool = False
+    is_computing: bool = False
+    sampled_t: float = math.nan
+    stall: _Silence | None = None
+    broken: dict[str, _Silence] = {}
 
 
 class Life:
@@ -74,15 +95,48 @@ class Life:
         self._pid = 0
         self._num_facts = 0
         self._has_epochs_alone = False
+        self._is_computing = False  # in the present silence, by what was seen last
+        self._sampled_t = math.nan
         self._stall: _Silence | None = None
         self._broken: dict[str, _Silence] = {}
+
+    def state(self) -> LifeState:
+        """Everything that it has learned, to go on from later; valid until the next fact."""
+        return LifeState(
+            rhythm=self.rhythm,
+            last_t=self.last_t,
+            attempt=self._attempt,
+            pid=self._pid,
+            num_facts=self._num_facts,
+            has_epochs_alone=self._has_epochs_alone,
+            is_computing=self._is_computing,
+            sampled_t=self._sampled_t,
+            stall=self._stall,
+            broken=self._broken,
+        )
+
+    def restore(self, state: LifeState, *, context: Context) -> None:
+        """Go on where another one with the same rules left off.
+
+        Args:
+            state: of the other; it belongs to this one from now on.
+            context: what is known about the run.
+        """
+        self._context = context
+        self.rhythm, self.last_t = state.rhythm, state.last_t
+        self._attempt, self._pid, self._num_facts = state.attempt, state.pid, state.num_facts
+        self._has_epochs_alone = state.has_epochs_alone
+        self._is_computing, self._sampled_t = state.is_computing, state.sampled_t
+        self._stall, self._broken = state.stall, state.broken
 
     def take(self, piece: Piece) -> list[Told]:
         """Take what happened next; to be called before the monitor takes the same."""
         told: list[Told] = []
         if isinstance(piece, tuple):
             header, rows = piece
-            if header.rank == self._rank and header.split != HOST_SPLIT:
+            if header.rank == self._rank and header.split == HOST_SPLIT:
+                self._samples(header, rows)
+            elif header.rank == self._rank:
                 self._rows(header, rows, told)
         elif isinstance(piece, Record):
             if piece.rank == self._rank and piece.split != HOST_SPLIT:
@@ -92,18 +146,31 @@ class Life:
             self._event(piece, told)
         return told
 
-    def wait(self, now_t: float, *, is_stopped: bool = False) -> list[Told]:
+    def wait(self, now_t: float, *, is_stopped: bool = False, is_computing: bool | None = None) -> list[Told]:
         """What is told when nothing was recorded until unix time ``now_t``.
 
         Args:
             now_t: unix seconds.
             is_stopped: whether the process is seen to be stopped: then no pause explains the silence. A replay cannot
                 see that, and judges by the rhythm.
+            is_computing: whether the process is seen to compute: then it is slow, and no stall. None where nobody can
+                see it: the samples of the machine tell, where there are some.
         """
         told: list[Told] = []
+        if is_computing is not None:
+            self._is_computing = is_computing
         if now_t - self.last_t > self._shortest_s:
             self._judge(now_t, told, is_stopped=is_stopped)
         return told
+
+    def _samples(self, header: StreamHeader, rows: list[Row]) -> None:
+        """Whether the process computes, by samples of the machine; each is of the time since the one before it."""
+        place = header.columns.index(CPU) if CPU in header.columns else None
+        for row in rows:
+            is_of_silence = (row[-1] + self._sampled_t) / 2 >= self.last_t
+            self._sampled_t = row[-1]
+            if place is not None and is_of_silence:
+                self._is_computing = row[place] >= COMPUTING_PERCENT
 
     def _rows(self, header: StreamHeader, rows: list[Row], told: list[Told]) -> None:
         is_evaluation = header.split.lower() in VAL_WORDS
@@ -124,14 +191,16 @@ class Life:
             return False
         self._num_facts += len(rows)
         self.last_t = times[-1]
+        self._is_computing = False
         return True
 
     def _fact(self, t: float, step: float, attempt: int, told: list[Told], *, is_evaluation: bool) -> None:
         if attempt > self._attempt:
             self._begin(attempt, t, told)
-        gap_s = self._close(t, told)
+        kind = PAUSES["on_validation_end"] if is_evaluation else ""
+        gap_s = self._close(t, told, kind=kind)
         if is_evaluation:
-            self.rhythm.pause(PAUSES["on_validation_end"], gap_s)
+            self.rhythm.pause(kind, gap_s)
             return
         if self._has_epochs_alone:  # until now
             self._has_epochs_alone = False
@@ -142,7 +211,9 @@ class Life:
         attempt = whole(event.payload.get("attempt"))
         if attempt > self._attempt or event.moment in _BEGINNINGS:
             self._begin(attempt, event.t, told)
-        gap_s = self._close(event.t, told)
+        is_phase = event.moment == "on_phase_end" and event.payload.get("name")
+        kind = f"the phase {event.payload['name']}" if is_phase else PAUSES.get(event.moment, "")
+        gap_s = self._close(event.t, told, kind=kind)
         if event.moment == "on_start":
             self._announced(event.payload)
         elif event.moment == "on_train_end":
@@ -151,9 +222,7 @@ class Life:
             self._has_epochs_alone = True
             self.rhythm.record(gap_s, number(event.payload.get("epoch")))
         else:
-            name = event.payload.get("name", "") if event.moment == "on_phase_end" else ""
-            kind = f"the phase {name}" if name else PAUSES.get(event.moment, event.moment)
-            self.rhythm.pause(kind, gap_s)
+            self.rhythm.pause(kind or event.moment, gap_s)
 
     def _begin(self, attempt: int, t: float, told: list[Told]) -> None:
         """An attempt begins; what was silent before it is over, and how long it was silent is not known."""
@@ -170,15 +239,20 @@ class Life:
         epoch_steps = total_steps / total_epochs if total_epochs else 0.0
         self.rhythm.begin(eval_steps=eval_steps, epoch_steps=epoch_steps)
 
-    def _close(self, t: float, told: list[Told]) -> float:
-        """A fact was recorded at ``t``: what was silent is over. Returns the seconds since the fact before it."""
+    def _close(self, t: float, told: list[Told], *, kind: str = "") -> float:
+        """A fact was recorded at ``t``: what was silent is over. Returns the seconds since the fact before it.
+
+        The first pause of a kind is explained by the fact that ends it: unless it was told meanwhile, it is no stall.
+        """
         gap_s = t - self.last_t
         if gap_s > self._shortest_s:
+            self._is_computing = self._is_computing or bool(kind and kind not in self.rhythm.pauses)
             self._judge(t, told)
         if self._stall is not None or self._broken:
             self._end(t, told)
         self._num_facts += 1
         self.last_t = t
+        self._is_computing = False
         return max(gap_s, 0.0) if gap_s == gap_s else 0.0  # noqa: PLR0124 - NaN before the first fact
 
     def _judge(self, until_t: float, told: list[Told], *, is_stopped: bool = False) -> None:
@@ -192,11 +266,14 @@ class Life:
         limit = self.rhythm.limit()
         if is_stopped:
             limit = msgspec.structs.replace(limit, silence_s=LEAST_S, is_sure=True)
+        elif self._is_computing:
+            limit = _while_computing(limit)
         if self._stall is None and gap_s > limit.silence_s:
             alert = self._of_stall(limit, is_sure=limit.is_sure)
             self._stall = _Silence(opened=alert, incident=_incident(alert, self._num_facts))
             found.append((limit.silence_s, _told("opened", alert, self._stall.incident)))
-        if self._stall is not None and self._stall.incident.severity == "warning" and gap_s > UNSURE_S:
+        is_unsure = self._stall is not None and self._stall.incident.severity == "warning"
+        if self._stall is not None and is_unsure and gap_s > UNSURE_S and not self._is_computing:
             alert = self._of_stall(msgspec.structs.replace(limit, silence_s=UNSURE_S), is_sure=True)
             alert = msgspec.structs.replace(alert, id=f"{alert.id}-sure", incident=self._stall.opened.id)
             self._stall.incident.severity = "critical"
@@ -275,6 +352,11 @@ class Life:
             at, path = checkpoint
             found.append(Remedy(text=f"if it does not come back: stop it and go on from {path} (step {shown(at)})"))
         return found
+
+
+def _while_computing(limit: Limit) -> Limit:
+    steps_s = 0.0 if math.isnan(limit.step_s) else COMPUTING_TIMES * limit.step_s
+    return msgspec.structs.replace(limit, silence_s=max(limit.silence_s, FIRST_S, steps_s), is_sure=True)
 
 
 def _causes(*, is_sure: bool) -> list[str]:

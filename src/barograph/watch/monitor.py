@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import msgspec
 
@@ -16,12 +16,14 @@ from barograph.facts.kinds import Event
 from barograph.facts.rows import Row, StreamHeader
 from barograph.read.follow import Record, is_number, number
 from barograph.watch.alert import Alert, Moved
+from barograph.watch.cause import cause_of
 from barograph.watch.context import Context, flat_config
 from barograph.watch.detector import Detector, Sample
 from barograph.watch.incident import PRECEDENCE, Incidents, Told
 from barograph.watch.order import Piece
 from barograph.watch.roles import HOST_SPLIT, role_of
 from barograph.watch.signal import BLOCK, Signal
+from barograph.watch.stream_plan import StreamPlan
 from barograph.watch.surprise import BEYOND_TAIL
 
 MAX_SIGNALS: Final = 512
@@ -32,57 +34,6 @@ MIN_CALM: Final = 3
 MOVED_RECORDS: Final = 20
 MOVED_Z: Final = 4.0
 MAX_MOVED: Final = 5
-
-
-@runtime_checkable
-class Bounded(Protocol):
-    """A detector with ``calm_z`` that, while it is calm, has to be asked only for values above a bound."""
-
-    def calm_below(self, role: str) -> float:
-        """Up to which value of the metric with this role ``update`` does nothing; asked while ``is_calm`` holds."""
-
-
-class _Plan:
-    """What is done with the rows of one stream.
-
-    Attributes:
-        count: how many of its records there were.
-        careful_until: at which count it is worth trying again to take some at once.
-    """
-
-    __slots__ = (
-        *("bounded", "by_block", "by_record", "calm", "careful_until", "count", "measured"),
-        *("nonfinite", "signals", "split", "with_roles"),
-    )
-
-    def __init__(
-        self, split: str, signals: list[tuple[int, Signal]], detectors: Sequence[Detector], *, count: int
-    ) -> None:
-        self.split = split
-        self.count = count
-        self.careful_until = 0
-        self.signals = signals
-        self.measured = [signal for _, signal in signals if signal.scale != "plain"]
-        self.with_roles = {signal.role: signal for _, signal in signals if signal.role}
-        mine = [it for it in detectors if "*" in it.reads or not self.with_roles.keys().isdisjoint(it.reads)]
-        self.by_record = [detector for detector in mine if detector.pace == "record"]
-        self.by_block = [detector for detector in mine if detector.pace == "block"]
-        self.nonfinite = [detector for detector in mine if detector.pace == "nonfinite"]
-        self.calm = self._calm()
-        self.bounded = [(place, signal.role, found) for place, signal in signals if (found := self._bounded(signal))]
-
-    def _calm(self) -> list[tuple[int, Signal, float]] | None:
-        """How surprising each metric may be while nobody needs to be asked; None where somebody always has to be."""
-        if self.split == HOST_SPLIT or any(it.calm_z is None for it in self.by_record):
-            return None
-        found = []
-        for place, signal in self.signals:
-            limits = [it.calm_z for it in self.by_record if signal.role in it.reads and it.calm_z is not None]
-            found.append((place, signal, min(limits, default=math.inf)))
-        return found
-
-    def _bounded(self, signal: Signal) -> list[Bounded]:
-        return [it for it in self.by_record if signal.role in it.reads and isinstance(it, Bounded)]
 
 
 class Monitor:
@@ -115,8 +66,8 @@ class Monitor:
         self._roles = dict(roles or {})
         self._rank = rank
         self._sample = Sample(self.context)
-        self._streams: dict[int, tuple[StreamHeader, _Plan]] = {}
-        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
+        self._streams: dict[int, tuple[StreamHeader, StreamPlan]] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], StreamPlan] = {}
         self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
 
     def take(self, piece: Piece) -> list[Told]:
@@ -163,12 +114,12 @@ class Monitor:
             known = self._streams[id(header)] = header, self._plan(header.split, tuple(header.columns[1:-1]))
         return self._take_rows(known[1], rows, header.attempt)
 
-    def _plan(self, split: str, names: tuple[str, ...]) -> _Plan:
+    def _plan(self, split: str, names: tuple[str, ...]) -> StreamPlan:
         plan = self._plans.get((split, names))
         if plan is None:
             signals = [(place, it) for place, name in enumerate(names, start=1) if (it := self._signal(name, split))]
             count = self._counts.pop((split, names), 0)
-            plan = self._plans[split, names] = _Plan(split, signals, self.detectors, count=count)
+            plan = self._plans[split, names] = StreamPlan(split, signals, self.detectors, count=count)
         return plan
 
     def _signal(self, name: str, split: str) -> Signal | None:
@@ -188,14 +139,16 @@ class Monitor:
             self.context.signals[role.name] = signal
         return signal
 
-    def _take_rows(self, plan: _Plan, rows: list[Row], attempt: int) -> list[Told]:
+    def _take_rows(self, plan: StreamPlan, rows: list[Row], attempt: int) -> list[Told]:
         told: list[Told] = []
         self._sample.signals, self._sample.split = plan.with_roles, plan.split
         if attempt > self.context.attempt and rows:
             self.context.begin_attempt(attempt, rows[0][0])
-        place = 0
-        while place < len(rows):
-            num = self._take_calm(plan, rows, place)
+        place, num_rows = 0, len(rows)
+        while place < num_rows:
+            num = 0
+            if num_rows - place >= MIN_CALM and plan.count >= plan.careful_until:
+                num = self._take_calm(plan, rows, place)
             if not num:
                 num = 1
                 self._take_row(plan, rows[place], told)
@@ -203,20 +156,20 @@ class Monitor:
             place += num
         return told
 
-    def _take_row(self, plan: _Plan, row: Row, told: list[Told]) -> None:
+    def _take_row(self, plan: StreamPlan, row: Row, told: list[Told]) -> None:
         """Take a record, and ask those who are to be asked for what is not finite."""
         self._go_on(plan, row, 1)
         step = row[0]
         for place, signal in plan.signals:
             signal.take(row[place], step)
-        if "lr" in plan.with_roles:
-            self.context.schedule.take(plan.with_roles["lr"].value, step)
+        if plan.lr is not None:
+            self.context.schedule.take(plan.lr.value, step)
         total = sum(row)
         if total - total != 0.0:
             self._sample.nonfinite = [(it, row[place]) for place, it in plan.signals if not math.isfinite(row[place])]
             self._ask(plan.nonfinite, told)
 
-    def _go_on(self, plan: _Plan, row: Row, num: int) -> None:
+    def _go_on(self, plan: StreamPlan, row: Row, num: int) -> None:
         """So many records have come; this is the newest."""
         context, sample = self.context, self._sample
         if plan.split != HOST_SPLIT:  # of the machine's samples the step is a time
@@ -228,18 +181,20 @@ class Monitor:
         if sample.nonfinite:
             sample.nonfinite = []
 
-    def _taken(self, plan: _Plan, num: int, told: list[Told]) -> None:
+    def _taken(self, plan: StreamPlan, num: int, told: list[Told]) -> None:
         """Ask the others about the newest of so many records."""
         self._ask(plan.by_record, told)
         plan.count += num
         if plan.count % BLOCK == 0:
             if not self._sample.nonfinite:  # those that were asked at an odd record can find it over
-                self._ask([it for it in plan.nonfinite if it.is_active], told)
+                for detector in plan.nonfinite:
+                    if detector.is_active:
+                        self._ask([detector], told)
             self._ask(plan.by_block, told)
         if self.incidents.open and self.context.num_records % SETTLE_RECORDS == 0:
             self._settle(told)
 
-    def _take_calm(self, plan: _Plan, rows: list[Row], place: int) -> int:
+    def _take_calm(self, plan: StreamPlan, rows: list[Row], place: int) -> int:
         """Take some records at once when they are so usual that no detector would do anything before the last of them.
 
         The outcome is that of taking them one by one; it is what makes fast loops and replays cheap. A record that
@@ -248,40 +203,44 @@ class Monitor:
         Returns:
             How many; 0 when the next has to be taken alone.
         """
-        if plan.calm is None or plan.count < plan.careful_until:
+        num = min(plan.num_unasked(), len(rows) - place)
+        if self.incidents.open:
+            num = min(num, SETTLE_RECORDS - self.context.num_records % SETTLE_RECORDS)
+        if num < MIN_CALM:
             return 0
-        num = min(self._num_unasked(plan), len(rows) - place)
-        if num < MIN_CALM or not all(map(_is_calm, plan.by_record)):
-            return 0
+        for detector in plan.by_record:
+            if not detector.is_calm():
+                return 0
         chunk = rows[place : place + num]
         columns = list(zip(*chunk, strict=True))
-        scaled = _scaled(plan, chunk, columns)
+        scaled = plan.scaled(chunk, columns)
         if scaled is None:
             plan.careful_until = plan.count + num
             return 0
         steps = columns[0]
-        for (column, signal, _), xs in zip(plan.calm, scaled, strict=True):
-            signal.take_calm(columns[column], xs, steps)
-            if signal.role == "lr":
+        for (column, signal, _), found in zip(plan.measured, scaled, strict=True):
+            signal.take_calm(columns[column], steps, found)
+        for column, signal in plan.plain:
+            signal.pass_calm(columns[column], steps)
+            if signal is plan.lr:
                 self.context.schedule.take_many(columns[column], steps)
+        plan.pass_calm(columns)
         self._go_on(plan, chunk[-1], num)
         return num
-
-    def _num_unasked(self, plan: _Plan) -> int:
-        """How many records there are up to the next for which something is to be done in any case."""
-        num = min([signal.next_block - signal.count for signal in plan.measured], default=BLOCK)
-        num = min(num, BLOCK - plan.count % BLOCK)
-        if not self.incidents.open:
-            return num
-        return min(num, SETTLE_RECORDS - self.context.num_records % SETTLE_RECORDS)
 
     def _ask(self, detectors: Sequence[Detector], told: list[Told]) -> None:
         for detector in detectors:
             alert = detector.update(self._sample)
             if alert is not None:
-                found = self.incidents.take(self._complete(alert), self.context.num_records)
-                if found is not None:
-                    told.append(found)
+                self._put(alert, told)
+
+    def _put(self, alert: Alert, told: list[Told]) -> None:
+        """Tell an alert, or, where it would open an incident, what is visibly its cause."""
+        incidents, num_records = self.incidents, self.context.num_records
+        cause = cause_of(alert, self.detectors, self._sample) if incidents.opens(alert.type) else None
+        if cause is not None:
+            told += filter(None, [incidents.take(self._complete(cause), num_records)])
+        told += filter(None, [incidents.take(self._complete(alert), num_records, is_explained=cause is not None)])
 
     def _complete(self, alert: Alert) -> Alert:
         context = self.context
@@ -343,28 +302,6 @@ class Monitor:
         self._counts = {(split, names): count for split, names, count in counts}
         self._streams.clear()
         self._plans.clear()
-
-
-def _is_calm(detector: Detector) -> bool:
-    return detector.is_calm()
-
-
-def _scaled(plan: _Plan, chunk: list[Row], columns: list[tuple[float, ...]]) -> list[Sequence[float]] | None:
-    """The values of some records on the scale of each metric; None when one of them is not usual."""
-    if not math.isfinite(sum(map(sum, chunk))):
-        return None
-    for place, role, detectors in plan.bounded:
-        highest = max(columns[place])
-        for detector in detectors:
-            if highest > detector.calm_below(role):
-                return None
-    scaled = []
-    for place, signal, limit in plan.calm or ():
-        xs = signal.scale_calm(columns[place], limit)
-        if xs is None:
-            return None
-        scaled.append(xs)
-    return scaled
 
 
 def _float(value: float) -> float:

@@ -8,10 +8,13 @@ a file the order is that of the file, also where the clock was set back; then no
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import le
+
+import msgspec
 
 from barograph.facts.kinds import Event
 from barograph.facts.rows import Row, StreamHeader
@@ -19,6 +22,35 @@ from barograph.read.follow import Fact, Record, Rows
 
 Piece = Event | Record | tuple[StreamHeader, list[Row]]
 """What is handed on: an event, a record, or consecutive rows of one stream."""
+
+
+class LineState(msgspec.Struct, kw_only=True):
+    """What is known of one file, as plain data.
+
+    Attributes:
+        stream: the name of the file, of rows; "" of texts.
+        key: who the file's facts are of, as JSON, of texts.
+        peak_t: the latest time that it has shown.
+        is_set_back: whether its newest fact is of an earlier time than one before it.
+        times: of the facts that wait, each the latest by then.
+        rows: the facts themselves.
+        texts: the same, of texts, as JSON: their numbers may be larger than anything else holds.
+    """
+
+    stream: str
+    key: str
+    peak_t: float
+    is_set_back: bool
+    times: list[float]
+    rows: list[Row]
+    texts: list[str]
+
+
+class OrderedState(msgspec.Struct, kw_only=True):
+    """What ``Ordered`` knows, as plain data; files in the order in which they were met."""
+
+    newest_t: float
+    lines: list[LineState]
 
 
 class _Line:
@@ -85,11 +117,54 @@ class Ordered:
         """Everything that waits, when no more will come."""
         return self._release(math.inf)
 
+    def state(self, names: Mapping[int, str]) -> OrderedState:
+        """Everything that it knows, to go on from later.
+
+        Args:
+            names: by the ``id`` of a header, the file of the stream.
+
+        Raises:
+            KeyError: a stream has no name.
+            TypeError: a fact has no JSON form.
+        """
+        lines = [
+            LineState(
+                stream=names[id(line.header)] if line.header is not None else "",
+                key=json.dumps(key) if line.header is None else "",
+                peak_t=line.peak_t,
+                is_set_back=line.is_set_back,
+                times=[t for t, _ in line.waiting],
+                rows=[item for _, item in line.waiting if isinstance(item, tuple)],
+                texts=[_as_text(item) for _, item in line.waiting if not isinstance(item, tuple)],
+            )
+            for key, line in self._lines.items()
+        ]
+        return OrderedState(newest_t=self._newest_t, lines=lines)
+
+    def restore(self, state: OrderedState, headers: Mapping[str, StreamHeader]) -> None:
+        """Go on where another one left off.
+
+        Args:
+            state: of the other.
+            headers: by the file of a stream, the header that its next rows will come with.
+
+        Raises:
+            KeyError: a stream has no header.
+            ValueError: the state is none of this version's.
+        """
+        self._newest_t, self.num_waiting = state.newest_t, 0
+        self._lines.clear()
+        for kept in state.lines:
+            header = headers[kept.stream] if kept.stream else None
+            line = self._line(tuple(json.loads(kept.key)) if header is None else _key(header), header)
+            line.peak_t, line.is_set_back = kept.peak_t, kept.is_set_back
+            items = kept.rows if header is not None else list(map(_of_text, kept.texts))
+            line.waiting.extend(zip(kept.times, items, strict=True))
+            self.num_waiting += len(kept.times)
+
     def _add(self, fact: Fact) -> None:
         if isinstance(fact, Rows):
-            header = fact.header
-            key = (0, header.split, header.attempt, header.rank, header.pid, *header.columns, id(header))
-            line = self._line(key, header)
+            line = self._line(_key(fact.header), fact.header)
             line.add_rows(fact.rows)
             self.num_waiting += len(fact.rows)
             return
@@ -132,3 +207,17 @@ class Ordered:
                 rows.append(item)  # type: ignore[arg-type] # and one with a header nothing else
         if rows and line.header is not None:
             yield line.header, rows
+
+
+def _key(header: StreamHeader) -> tuple[object, ...]:
+    return (0, header.split, header.attempt, header.rank, header.pid, *header.columns, id(header))
+
+
+def _as_text(item: Event | Record) -> str:
+    """A fact as JSON in which every number, also one that is not finite, is what it is."""
+    return json.dumps({"is_event": isinstance(item, Event), **msgspec.structs.asdict(item)})
+
+
+def _of_text(text: str) -> Event | Record:
+    found = json.loads(text)
+    return Event(**found) if found.pop("is_event") else Record(**found)

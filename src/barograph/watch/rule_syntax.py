@@ -31,6 +31,7 @@ Kind = Literal["compare", "not finite", "not improved", "not changed", "missing"
 Unit = Literal["steps", "records", "seconds"]
 Reference = Literal["median", "mean", "lowest", "highest", "best", "start"]
 Better = Literal["low", "high"]
+Keeps = Literal["", "usual", "best", "start"]
 
 UNITS: Final[Mapping[str, tuple[Unit, float]]] = {
     **dict.fromkeys(("step", "steps"), ("steps", 1.0)),
@@ -106,6 +107,28 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lasts: float = 0.0
     unit: Unit = "records"
     split: str = ""
+
+    def keeps(self) -> Keeps:
+        """What is needed of the values before, to judge the next one: ``usual`` for the recent ones."""
+        if self.kind == "not improved":
+            return "best"
+        if self.kind == "not changed":
+            return "usual"
+        what = self.bound.reference
+        return what if what in ("", "best", "start") else "usual"
+
+
+def holds_never(op: str, low: float, high: float, least: float, most: float) -> bool:
+    """Whether an operator holds for no number from ``low`` to ``high`` against one from ``least`` to ``most``.
+
+    >>> holds_never(">", 1.0, 2.0, 2.0, 3.0), holds_never(">", 1.0, 2.0, 1.9, 3.0)
+    (True, False)
+    """
+    if op in (">", ">="):
+        return high <= least if op == ">" else high < least
+    if op in ("<", "<="):
+        return low >= most if op == "<" else low > most
+    return low == high == least == most if op == "!=" else high < least or low > most
 
 
 def parse_rule(text: str) -> Rule:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import eq
 from typing import ClassVar, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from barograph.phrase import OPERATORS
 from barograph.watch.alert import Alert, Evidence
 from barograph.watch.detector import Detector, Pace, Sample, shown
 from barograph.watch.roles import ROLES, role_of
-from barograph.watch.rule_syntax import Better, Rule, parse_rules
+from barograph.watch.rule_syntax import Better, Keeps, Rule, holds_never, parse_rules
 from barograph.watch.signal import Signal
 
 PREFIX: Final = "rule: "
@@ -26,6 +27,8 @@ NUM_USUAL: Final = 64
 LEAST_USUAL: Final = 8
 """``median``, ``mean``, ``lowest``, ``highest`` and ``start`` are of so many values at least; before, nothing holds."""
 CONFIDENCE: Final = 1.0
+ROUNDING: Final = 1e-12
+"""A mean may lie so far outside of what it is the mean of."""
 
 
 def rule_detectors(texts: Sequence[str], *, roles: Mapping[str, str] | None = None) -> list[Detector]:
@@ -43,7 +46,8 @@ def rule_detectors(texts: Sequence[str], *, roles: Mapping[str, str] | None = No
         if rule.kind != "silence":
             reads = ("*", f"{rule.split}/{rule.metric}" if rule.split else rule.metric)
             better = _better(rule, roles or {}) if _needs_better(rule) else "low"
-            found.append(RuleDetector(name=PREFIX + rule.text, reads=reads, rule=rule, better=better))
+            name = PREFIX + rule.text
+            found.append(RuleDetector(name=name, reads=reads, rule=rule, better=better, keeps=rule.keeps()))
     return found
 
 
@@ -68,6 +72,7 @@ class RuleDetector(Detector, kw_only=True):
         reads: everything, and the metric itself, so that it is watched whatever it is.
         rule: what is asked.
         better: which values are improvements.
+        keeps: what it needs of the values before: "" for nothing, ``usual``, ``best`` or ``start``.
         key: ``SPLIT/NAME`` of the metric, once it was logged.
         other_key: the same of the metric that it is compared with.
         num_known: how many metrics there were when it was last looked for.
@@ -76,16 +81,20 @@ class RuleDetector(Detector, kw_only=True):
         since_step: since which step it holds, or the newest improvement, change or value.
         since_t: the same in unix seconds.
         usual: recent values for which it did not hold, oldest first.
+        low: the lowest of them.
+        high: the highest of them.
         best: the best value so far.
         start: the median of the first values.
     """
 
     pace: ClassVar[Pace] = "record"
+    calm_z: ClassVar[float | None] = math.inf  # see ``is_calm_over``
 
     name: str  # type: ignore[misc] # a class attribute elsewhere; each rule has its own
     reads: tuple[str, ...]  # type: ignore[misc] # the same
     rule: Rule
     better: Better = "low"
+    keeps: Keeps = ""
     key: str = ""
     other_key: str = ""
     num_known: int = 0
@@ -94,6 +103,8 @@ class RuleDetector(Detector, kw_only=True):
     since_step: float = math.nan
     since_t: float = 0.0
     usual: list[float] = msgspec.field(default_factory=list)
+    low: float = math.inf
+    high: float = -math.inf
     best: float = math.nan
     start: float = math.nan
 
@@ -109,6 +120,10 @@ class RuleDetector(Detector, kw_only=True):
             return None  # this record is about something else
         self.seen = count
         value = _value(sample, signal)
+        if not self.held and value - value == 0.0 and self._is_far(value, value):
+            if self.keeps:
+                self._keep((value,))
+            return None
         limit = self._limit(sample)
         if not self._holds(value, limit):
             self._note(value, sample, is_usual=True)
@@ -120,6 +135,81 @@ class RuleDetector(Detector, kw_only=True):
             self.since_step, self.since_t = sample.step, sample.t
         self.held += 1
         return self._tell(sample, signal, value, limit)
+
+    def is_calm(self) -> bool:
+        """Whether nothing is to be followed up; that depends on the values, see ``is_calm_over``."""
+        return True
+
+    def is_calm_over(self, columns: Sequence[Sequence[float]], place: int | None) -> bool:
+        """Whether ``update`` would do no more for some records than ``pass_calm`` does: it says nothing in any case.
+
+        Args:
+            columns: of the records, finite numbers: the step first, the time last.
+            place: of the rule's metric; None where it is not among them.
+        """
+        rule = self.rule
+        if rule.kind == "missing":
+            return place is not None or self.is_active or not self._is_over(columns)
+        if place is None:
+            return True
+        values = columns[place]
+        if rule.kind == "not improved":
+            newest = min(values) if self.better == "low" else max(values)
+            is_worse = not (math.isnan(self.best) or self._is_improved(newest))
+            return is_worse and (self.is_active or not self._is_over(columns))
+        if self.held:
+            return False
+        if rule.kind == "not changed":
+            return bool(self.usual) and not any(map(eq, values, [self.usual[-1], *values]))
+        return rule.kind == "not finite" or self._is_far(min(values), max(values))
+
+    def pass_calm(self, values: Sequence[float]) -> None:
+        """Take values of the metric for which ``is_calm_over`` held; ``update`` is called for the last of them."""
+        kind = self.rule.kind
+        if kind == "missing":
+            return
+        if kind == "not changed":  # since when is told by the last one
+            self._keep(values[:-1])
+            return
+        self.seen += len(values)
+        if kind == "not improved":
+            self.held += len(values)
+        elif self.keeps:
+            self._keep(values)
+
+    def _is_over(self, columns: Sequence[Sequence[float]]) -> bool:
+        """Whether it may have lasted long enough before the last of some records is over."""
+        rule = self.rule
+        if rule.unit == "records":
+            return self.held + len(columns[0]) >= rule.lasts
+        if math.isnan(self.since_step):
+            return True
+        now, since = (columns[0], self.since_step) if rule.unit == "steps" else (columns[-1], self.since_t)
+        return max(now) - since >= rule.lasts
+
+    def _is_far(self, low: float, high: float) -> bool:
+        """Whether a comparison holds for no value from ``low`` to ``high``, whatever else is usual while they come."""
+        rule = self.rule
+        bound = rule.bound
+        if rule.kind != "compare" or bound.metric:
+            return False
+        least = most = bound.factor
+        if bound.reference:
+            usual = self._range_of(bound.reference)
+            if usual is None:
+                return False
+            one = bound.factor * min(low, usual[0]) + bound.offset
+            other = bound.factor * max(high, usual[1]) + bound.offset
+            slack = ROUNDING * max(abs(one), abs(other)) if bound.reference == "mean" else 0.0
+            least, most = min(one, other) - slack, max(one, other) + slack
+        return holds_never(rule.op, low, high, least, most)
+
+    def _range_of(self, what: str) -> tuple[float, float] | None:
+        """Between what and what a reference is; None while it is not known."""
+        if what in ("best", "start"):
+            value = self.best if what == "best" else self.start
+            return None if math.isnan(value) else (value, value)
+        return (self.low, self.high) if len(self.usual) >= LEAST_USUAL else None
 
     def _tell(self, sample: Sample, signal: Signal, value: float, limit: float) -> Alert | None:
         if self.is_active or self.is_quiet(sample) or not self._lasts(sample):
@@ -219,20 +309,28 @@ class RuleDetector(Detector, kw_only=True):
 
     def _note(self, value: float, sample: Sample, *, is_usual: bool) -> None:
         """Take a value into what the next ones are compared with."""
-        if self.rule.kind in ("not improved", "not changed"):
+        rule = self.rule
+        if rule.kind in ("not improved", "not changed"):
             self.since_step, self.since_t = sample.step, sample.t
-        if not math.isfinite(value):
+        if self.keeps and math.isfinite(value):
+            self._keep((value,), is_usual=is_usual)
+
+    def _keep(self, values: Sequence[float], *, is_usual: bool = True) -> None:
+        """Keep of finite values what the rule needs of them."""
+        if self.keeps == "best":
+            newest = min(values) if self.better == "low" else max(values)
+            if math.isnan(self.best) or (newest < self.best if self.better == "low" else newest > self.best):
+                self.best = newest
             return
-        is_best = math.isnan(self.best) or (value < self.best if self.better == "low" else value > self.best)
-        if is_best:
-            self.best = value
-        if not is_usual:
+        if not is_usual or (self.keeps == "start" and not math.isnan(self.start)):
             return
-        self.usual.append(value)
-        if len(self.usual) >= LEAST_USUAL and math.isnan(self.start):
-            self.start = sorted(self.usual)[LEAST_USUAL // 2]
-        if len(self.usual) > 2 * NUM_USUAL:
+        self.usual += values
+        self.low, self.high = min(self.low, min(values)), max(self.high, max(values))  # noqa: PLW3301 - twice as quick
+        if self.keeps == "start" and len(self.usual) >= LEAST_USUAL:
+            self.start = sorted(self.usual[:LEAST_USUAL])[LEAST_USUAL // 2]
+        elif len(self.usual) > 2 * NUM_USUAL:
             del self.usual[:NUM_USUAL]
+            self.low, self.high = min(self.usual), max(self.usual)
 
     def _find(self, sample: Sample) -> Signal | None:
         known = sample.context.all_signals

@@ -25,15 +25,22 @@ BLOCK: Final = 8
 NUM_RECENT: Final = 64
 NUM_HISTORY: Final = 128
 NUM_PEAKS: Final = 32
+MOST_LATE: Final = 8
+"""Blocks from one look at the window to the next."""
 WARM_RECORDS: Final = 24
 """Before so many records nothing is surprising."""
 EACH_BLOCK: Final = 128
 EACH_SECOND: Final = 512
-"""Up to so many records the window is looked at each block, or each second one, then each fourth: runs are long."""
+EACH_FOURTH: Final = 4096
+"""Up to so many records the window is looked at each block, each second or fourth one; then, while all is usual, each
+eighth: runs are long."""
+USUAL_Z: Final = 6.0
 MAX_Z: Final = 1e6
 MAX_LOG: Final = 700.0
 _SPREAD_OF_QUARTILES: Final = 1 / 1.349
 _NOISE_OF_STEPS: Final = 1.4826 / math.sqrt(2)
+Scaled = tuple[list[float], list[float]]
+"""Some values on the scale of their signal, as they came and sorted."""
 
 
 class Signal(msgspec.Struct):
@@ -56,14 +63,9 @@ class Signal(msgspec.Struct):
         num_nonfinite: how many values were not finite.
         nonfinite_run: how many in a row, up to now.
         num_same: how many times running the newest value has been repeated.
-        tail: how large ``|z|`` has been before, its rare peaks left out: what is usual for heavy-tailed metrics.
-        median: of the window.
-        spread: standard deviation of the window by its quartiles, trend included.
         noise: standard deviation of what is left when the trend is taken away.
         early_noise: the same when the window was full for the first time.
         slope: change of the level per record.
-        low: the smallest ``x`` of the window.
-        high: the largest.
         start: median of the first eight ``x``.
         best: the best block median so far (lowest, or highest where the role says so).
         best_step: the last step of that block.
@@ -89,14 +91,9 @@ class Signal(msgspec.Struct):
     num_nonfinite: int = 0
     nonfinite_run: int = 0
     num_same: int = 0
-    tail: float = 0.0
-    median: float = 0.0
-    spread: float = 0.0
     noise: float = 0.0
     early_noise: float = 0.0
     slope: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
     start: float = math.nan
     best: float = math.nan
     best_step: float = 0.0
@@ -111,7 +108,9 @@ class Signal(msgspec.Struct):
     _level: float = 0.0
     _level_at: int = 0
     _per_noise: float = 0.0
+    _halves: list[float] = []
     _peaks: list[float] = []
+    _num_late: int = 0
     _sum: float = 0.0
     _num_summed: int = 0
 
@@ -155,33 +154,45 @@ class Signal(msgspec.Struct):
             self._xs.append(value)
         self._steps.append(step)
         if self.count >= self.next_block:
-            self._close_block()
+            self._close_block(sorted(self._xs[-BLOCK:]))
 
-    def scale_calm(self, values: Sequence[float], limit: float) -> Sequence[float] | None:
+    def scale_calm(self, values: Sequence[float], limit: float) -> Scaled | None:
         """Values on the signal's scale, when none of them is further than a limit from what is expected.
 
         Args:
             values: the next ones, all of them finite; none but the last may close a block.
-            limit: how far from what is expected, in units of noise.
+            limit: in units of noise.
 
         Returns:
             None when they have to be taken one by one.
         """
-        if self.scale == "plain":
-            return values
-        if self.count + len(values) > self.next_block or (self.is_log and min(values) <= 0.0):
-            return None
-        xs = [math.log(value) for value in values] if self.is_log else values
-        if self._per_noise and limit < math.inf:
+        if self.is_log:
+            try:
+                xs = list(map(math.log, values))
+            except ValueError:  # one of them is not positive
+                return None
+        else:
+            xs = list(values)
+        ordered = sorted(xs)
+        if limit < math.inf and self._per_noise:
             first = self._level + self.slope * (self.count + 1 - self._level_at)
             last = first + self.slope * (len(values) - 1)
             low, high = (first, last) if first < last else (last, first)
-            if max(max(xs) - low, high - min(xs)) * self._per_noise > limit:
+            if (ordered[-1] - low) * self._per_noise > limit or (high - ordered[0]) * self._per_noise > limit:
                 return None
-        return xs
+        return xs, ordered
 
-    def take_calm(self, values: Sequence[float], xs: Sequence[float], steps: Sequence[float]) -> None:
-        """Take values that ``scale_calm`` found to be usual."""
+    def take_calm(self, values: Sequence[float], steps: Sequence[float], scaled: Scaled) -> None:
+        """Take values that ``scale_calm`` found to be usual, as it gave them."""
+        self.pass_calm(values, steps)
+        xs, ordered = scaled
+        self._xs += xs
+        self._steps += steps
+        if self.count >= self.next_block:
+            self._close_block(ordered if len(ordered) == BLOCK else sorted(self._xs[-BLOCK:]))
+
+    def pass_calm(self, values: Sequence[float], steps: Sequence[float]) -> None:
+        """Take finite values, two or more, of a metric that has no statistics."""
         self.nonfinite_run = 0
         if values[-1] != values[-2]:
             self.num_same, self.value = 0, values[-1]
@@ -193,16 +204,42 @@ class Signal(msgspec.Struct):
             self.first_step = steps[0]
         self.step = steps[-1]
         self.count += len(values)
-        if self.scale != "plain":
-            self._xs += xs
-            self._steps += steps
-            if self.count >= self.next_block:
-                self._close_block()
 
     @property
     def x(self) -> float:
         """The newest value on the signal's scale."""
         return self._xs[-1] if self._xs else self.value
+
+    @property
+    def median(self) -> float:
+        """Of the window; 0 before there is one."""
+        ordered = sorted(self._halves)
+        return ordered[len(ordered) // 2] if ordered else 0.0
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the window by its quartiles, trend included."""
+        ordered = sorted(self._halves)
+        size = len(ordered)
+        return (ordered[(3 * size) // 4] - ordered[size // 4]) * _SPREAD_OF_QUARTILES if ordered else 0.0
+
+    @property
+    def low(self) -> float:
+        """The smallest ``x`` of the window."""
+        return min(self._halves, default=0.0)
+
+    @property
+    def high(self) -> float:
+        """The largest ``x`` of the window."""
+        return max(self._halves, default=0.0)
+
+    @property
+    def tail(self) -> float:
+        """How large ``|z|`` was before the window was looked at, its rare peaks left out: usual for heavy tails."""
+        until = len(self._peaks) - self._num_late
+        highest = sorted(self._peaks[max(until - NUM_PEAKS, 0) : until])
+        rare = -3 if len(highest) > 3 else 0  # noqa: PLR2004 - the two rarest may be faults
+        return highest[rare] if highest else 0.0
 
     @property
     def expected(self) -> float:
@@ -223,9 +260,10 @@ class Signal(msgspec.Struct):
     def is_turn(self, blocks: int) -> bool:
         """Whether one who looks at this block of a long run, and at each of so many before, has to do so now.
 
-        For detectors that are asked each block: at first they look each time.
+        For detectors that are asked each block: at first they look each time, after very many records half as often.
         """
-        return self.count < EACH_SECOND or not self.count // BLOCK % blocks
+        count, times = self.count, 1 if self.count < EACH_FOURTH else 2
+        return count < EACH_SECOND or not count // BLOCK % (times * blocks)
 
     def by_factor(self, factor: float) -> float:
         """How much a change by a factor is on the signal's scale; without logarithms, that share of its level."""
@@ -239,7 +277,7 @@ class Signal(msgspec.Struct):
 
     def newest(self, count: int) -> list[float]:
         """The newest ``x``, oldest first; at most a window of them."""
-        return self._xs[-min(count, WINDOW) :]
+        return self._xs[-count if count < WINDOW else -WINDOW :]
 
     def level(self, num_blocks: int) -> float:
         """The median of the newest blocks' medians; NaN when there are not so many."""
@@ -258,7 +296,8 @@ class Signal(msgspec.Struct):
         noise = max(self._noise_of(before), self.floor)
         if len(before) < BLOCK or noise <= 0.0:
             return None
-        level, slope = _trend(before)
+        half = len(before) // 2
+        level, slope = _trend_of(sorted(before[:half]), sorted(before[-half:]), len(before))
         for place, (x, step) in enumerate(zip(self._xs[-since:], self._steps[-since:], strict=True), start=1):
             z = (x - level - slope * place) / noise
             if abs(z) > least:
@@ -274,41 +313,53 @@ class Signal(msgspec.Struct):
         self.start, self.best = math.exp(min(self.start, MAX_LOG)), math.exp(min(self.best, MAX_LOG))
         if self._num_summed:
             self._sum = self._num_summed * math.exp(min(self._sum / self._num_summed, MAX_LOG))
-        self._peaks, self._per_noise, self.slope, self.tail, self.early_noise = [], 0.0, 0.0, 0.0, 0.0
+        self._peaks, self._num_late = [], 0
+        self._per_noise, self.slope, self.early_noise = 0.0, 0.0, 0.0
         self._xs.append(value)
         self._steps.append(self.step)
         if self.count >= self.next_block:
-            self._close_block()
+            self._close_block(sorted(self._xs[-BLOCK:]))
 
-    def _close_block(self) -> None:
-        newest = self._xs[-BLOCK:]
-        ordered = sorted(newest)
-        median = ordered[len(ordered) // 2]
-        if not self.recent:
+    def _close_block(self, ordered: list[float]) -> None:
+        """A block is over; these are its ``x``, sorted."""
+        xs, step, count = self._xs, self.step, self.count
+        median = ordered[BLOCK // 2]
+        recent = self.recent
+        if not recent:
             self.start = median
         if not (median >= self.best if self.better == "low" else median <= self.best):
-            self.best, self.best_step = median, self.step
-        self.recent.append(median)
-        self.recent_steps.append(self.step)
-        if len(self.recent) > 2 * NUM_RECENT:
-            del self.recent[:NUM_RECENT], self.recent_steps[:NUM_RECENT]
-        self._add_history(median)
-        self.next_block = self.count + BLOCK
-        if self._per_noise:
-            expected = self.expected
-            self._add_peak(max(ordered[-1] - expected, expected - ordered[0]) * self._per_noise)
-        blocks = 1 if self.count < EACH_BLOCK else 2 if self.count < EACH_SECOND else 4
-        if not (self.count // BLOCK) % blocks:
-            self._look_at_window()
-        if len(self._xs) > 2 * WINDOW:
-            del self._xs[:WINDOW], self._steps[:WINDOW]
-
-    def _add_history(self, median: float) -> None:
-        """Keep the mean of so many medians as ``history_records`` stand for."""
+            self.best, self.best_step = median, step
+        recent.append(median)
+        self.recent_steps.append(step)
+        if len(recent) > 2 * NUM_RECENT:
+            del recent[:NUM_RECENT], self.recent_steps[:NUM_RECENT]
         self._sum += median
         self._num_summed += 1
-        if self._num_summed * BLOCK < self.history_records:
-            return
+        if self._num_summed * BLOCK >= self.history_records:
+            self._add_history()
+        self.next_block = count + BLOCK
+        if self._per_noise:
+            expected = self._level + self.slope * (count - self._level_at)
+            z = max(ordered[-1] - expected, expected - ordered[0]) * self._per_noise
+            self._peaks.append(min(z, MAX_Z))
+            self._num_late += 1
+            if len(self._peaks) > 2 * NUM_PEAKS:
+                del self._peaks[: -NUM_PEAKS - MOST_LATE]
+        if count < EACH_BLOCK or self._is_due(count // BLOCK):
+            self._look_at_window()
+        if len(xs) > 2 * WINDOW:
+            del xs[:WINDOW], self._steps[:WINDOW]
+
+    def _is_due(self, block: int) -> bool:
+        """Whether the window is to be looked at after this block."""
+        blocks = 2 if self.count < EACH_SECOND else 4
+        if block % blocks or self.count < EACH_FOURTH or not block % 8:
+            return not block % blocks
+        late = self._num_late
+        return not late or max(self._peaks[-late:]) > USUAL_Z
+
+    def _add_history(self) -> None:
+        """Keep the mean of as many medians as ``history_records`` stand for."""
         self.history.append(self._sum / self._num_summed)
         self._sum, self._num_summed = 0.0, 0
         self.history_steps.append(self.step)
@@ -318,30 +369,21 @@ class Signal(msgspec.Struct):
             self.history_steps = self.history_steps[1::2]
             self.history_records *= 2
 
-    def _add_peak(self, z: float) -> None:
-        self._peaks.append(min(z, MAX_Z))
-        if len(self._peaks) > 2 * NUM_PEAKS:
-            del self._peaks[:NUM_PEAKS]
-
     def _look_at_window(self) -> None:
+        """Find level, trend and noise; what is asked for less often is found when it is, in the sorted halves."""
         values = self._xs[-WINDOW:]
         size = len(values)
         older, newer = sorted(values[: size // 2]), sorted(values[size // 2 :])
-        ordered = sorted(older + newer)  # two runs: they are merged
-        self.low, self.high = ordered[0], ordered[-1]
-        self.median = ordered[size // 2]
-        self.spread = (ordered[(3 * size) // 4] - ordered[size // 4]) * _SPREAD_OF_QUARTILES
-        self.noise = max(self._noise_of(values), self.floor)
+        self._halves = older + newer
+        self._num_late = 0
+        self.noise = noise = max(self._noise_of(values), self.floor)
         if size < WARM_RECORDS:
             return
         self._level, self.slope = _trend_of(older, newer, size)  # of whole blocks, so that the halves are alike
         self._level_at = self.count
-        self._per_noise = 1.0 / self.noise if self.noise > 0.0 else 0.0
+        self._per_noise = 1.0 / noise if noise > 0.0 else 0.0
         if size == WINDOW and not self.early_noise:
-            self.early_noise = self.noise
-        highest = sorted(self._peaks[-NUM_PEAKS:])
-        if highest:  # the two rarest may be faults
-            self.tail = highest[-3] if len(highest) > 3 else highest[0]  # noqa: PLR2004
+            self.early_noise = noise
 
     @staticmethod
     def _noise_of(values: list[float]) -> float:
@@ -349,14 +391,8 @@ class Signal(msgspec.Struct):
         return steps[len(steps) // 2] * _NOISE_OF_STEPS if steps else 0.0
 
 
-def _trend(values: list[float]) -> tuple[float, float]:
-    """The level at the newest of some values, and its change per value: from the medians of their halves."""
-    half = len(values) // 2
-    return _trend_of(sorted(values[:half]), sorted(values[-half:]), len(values))
-
-
 def _trend_of(older: list[float], newer: list[float], size: int) -> tuple[float, float]:
-    """The same of so many values, by their sorted halves."""
+    """The level at the newest of so many values, and its change per value, by their sorted halves."""
     half = len(older)
     before, after = older[half // 2], newer[half // 2]
     slope = (after - before) / (size - half)

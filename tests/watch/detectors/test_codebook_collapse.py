@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from tests.watch.shown import alerts, at, noisy, then
 
 from barograph.watch.alert import Remedy
@@ -25,9 +26,36 @@ def test_a_perplexity_that_falls_is_told_within_25_records():
 
 
 def test_one_that_never_rose_is_told():
-    """Two codes of 64 from the start are told once there were forty records."""
+    """Two codes of 64 from the start are told once there were 96 records."""
     (alert,) = alerts(CodebookCollapse(), {"codebook_perplexity": noisy(at(2.0), sigma=0.05)}, 200, config=CONFIG)
-    assert 40 <= alert.step < 120
+    assert 96 <= alert.step < 120
+    assert alert.since_step == 0
+
+
+@pytest.mark.parametrize("config", [{"codebook_size": 16}, {}])
+def test_one_code_alone_is_told_however_small_the_codebook(config: dict[str, int]):
+    """A perplexity of 1 is a collapse of 16 codes as of 1000, and where nobody said how many there are."""
+    (alert,) = alerts(CodebookCollapse(), {"codebook_perplexity": at(1.0)}, 200, config=config)
+    assert 64 <= alert.step < 80
+    assert [it.name for it in alert.evidence] == ["level of codebook_perplexity"]
+
+
+def test_few_codes_of_a_small_codebook_are_told_when_it_is_late():
+    """Two of 16, with noise, are a phase at first; after three tenths of the run they are all that was ever used."""
+    curves = {"codebook_perplexity": noisy(at(2.1), sigma=0.05)}
+    (alert,) = alerts(CodebookCollapse(), curves, 600, total_steps=1000, config={"codebook_size": 16})
+    assert 300 <= alert.step < 320
+    assert alert.evidence[0].threshold == pytest.approx(2.4)
+
+
+def test_codes_that_are_lost_at_first_and_come_back_are_left_alone():
+    """The encoder leaves a codebook that was drawn from its first outputs: 25 codes, three at step 24, then 16."""
+
+    def dip(step: int) -> float:
+        return 3.0 + 22.0 * math.exp(-step / 8) if step < 60 else 16.0 - 13.0 * math.exp(-(step - 60) / 60)
+
+    curves = {"codebook_perplexity": noisy(dip, sigma=0.05)}
+    assert alerts(CodebookCollapse(), curves, 600, total_steps=600, config={"codebook_size": 32}) == []
 
 
 def test_one_that_is_rising_is_left_alone():

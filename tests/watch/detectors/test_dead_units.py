@@ -7,6 +7,8 @@ import random
 
 import numpy as np
 import pytest
+from tests.watch.shown import at, noisy, then
+from tests.watch.symptoms import told_first
 
 from barograph.facts.rows import StreamHeader
 from barograph.watch.detectors.dead_units import DeadUnits
@@ -96,3 +98,28 @@ def test_a_real_network_killed_by_one_bad_batch_is_told_and_its_twin_is_not():
     assert told.alert.since_step == 151.0
     assert "there was a large gradient before" in told.alert.causes[0]
     assert opened(Monitor([DeadUnits()]).take((header, train(bad_batch_at=10_000)))) == []
+
+
+DYING = then(at(0.1), ONSET, lambda num: 0.1 + 0.006 * num)
+
+
+def test_a_loss_that_rises_with_dying_units_is_told_as_them():
+    """A divergence at a fifth of dead units, too few by themselves, is dated to when they began to die."""
+    rising = noisy(then(at(0.3), ONSET, lambda num: 0.3 * math.exp(num / 12)))
+    curves = {"loss": rising, "dead_fraction": DYING}
+    alert = told_first(DeadUnits(), curves, symptom="divergence", at_step=ONSET + 18)
+    assert (alert.type, alert.severity) == ("dead_units", "critical")
+    assert ONSET <= alert.since_step <= ONSET + 12
+    assert "10% at first" in alert.text
+
+
+def test_units_that_die_of_a_loss_that_was_thrown_up_are_no_cause():
+    """One step that throws the loss to forty times its size kills units as well: that is the step's doing."""
+    curves = {"loss": noisy(then(at(0.3), ONSET, at(12.0))), "dead_fraction": DYING}
+    assert told_first(DeadUnits(), curves, symptom="divergence", at_step=ONSET + 18).type == "divergence"
+
+
+def test_a_share_that_is_what_it_was_explains_nothing():
+    """Whatever the loss does."""
+    curves = {"loss": noisy(then(at(0.3), ONSET, lambda num: 0.3 * math.exp(num / 12))), "dead_fraction": at(0.1)}
+    assert told_first(DeadUnits(), curves, symptom="divergence", at_step=ONSET + 18).type == "divergence"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from tests.watch.shown import alerts, at, noisy, then
 
 from barograph.watch.alert import Remedy
@@ -67,3 +68,33 @@ def test_a_model_whose_loss_has_gone_up_is_left_to_others():
     lost = {"gen_repetition": repetition, "loss": then(noisy(at(1.0)), 380, noisy(at(5.0)))}
     kept = {"gen_repetition": repetition, "loss": noisy(at(1.0))}
     assert [len(alerts(DegenerateGeneration(), curves, 600)) for curves in (lost, kept)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("judge", "before", "since", "num_told"),
+    [
+        ("val_loss", 0.1, 0.2, 1),
+        ("val_loss", 0.1, 0.09, 0),
+        ("quality", 0.9, 0.7, 1),
+        ("quality", 0.9, 0.92, 0),
+        ("val_accuracy", 0.9, 0.7, 1),
+        ("val_loss", -1.0, -1.1, 0),
+        ("quality", -1.0, -0.9, 0),
+        ("zeta", 0.9, 0.1, 0),
+    ],
+)
+def test_a_smaller_rise_is_told_where_the_evaluation_says_the_same(
+    judge: str, before: float, since: float, num_told: int
+):
+    """From a tenth to two tenths of repetition: told when the model has become worse too, else how it now speaks."""
+    curves = {"gen_repetition": noisy(then(at(0.1), 400, at(0.2))), judge: then(at(before), 400, at(since))}
+    found = alerts(DegenerateGeneration(), curves, 60, every=10)
+    assert [alert.step for alert in found] == [410.0] * num_told
+
+
+def test_what_it_was_before_it_learnt_to_speak_hides_nothing():
+    """A third at first, a tenth of late, two tenths since step 400, and a loss that had just come down goes up."""
+    repetition = then(noisy(at(0.35), sigma=0.05), 340, then(noisy(at(0.1)), 60, noisy(at(0.2), sigma=0.05)))
+    loss = then(at(1.0), 350, then(at(0.05), 50, at(0.5)))
+    (alert,) = alerts(DegenerateGeneration(), {"gen_repetition": repetition, "val_loss": loss}, 60, every=10)
+    assert (alert.since_step, alert.step) == (400.0, 410.0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from tests.watch.shown import alerts, at, noisy, then
+import pytest
+from tests.watch.shown import Curve, alerts, at, noisy, then
 
 from barograph.watch.alert import Remedy
-from barograph.watch.detectors.entropy_collapse import EntropyCollapse
+from barograph.watch.detectors.entropy_collapse import RETURNS, SPENT, TENTH, EntropyCollapse
 
 CONFIG = {"num_actions": 8, "entropy_coef": 0.001}
 EXPLORING = noisy(at(1.8), sigma=0.05)
@@ -75,3 +76,61 @@ def test_the_entropy_of_predictions_is_left_alone():
     falling = noisy(lambda step: 0.02 + 2.2 * math.exp(-step / 50))
     assert alerts(EntropyCollapse(), {"entropy": falling}, 500) == []
     assert len(alerts(EntropyCollapse(), {"policy_entropy": falling}, 500)) == 1
+
+
+def _policy(num_actions: int, *, tenth: int, rest: int, returns: float) -> dict[str, Curve]:
+    """A policy whose entropy falls in straight lines, and its reward as it is told to.
+
+    Args:
+        num_actions: whose logarithm the entropy begins with.
+        tenth: after how many steps the first tenth of it is spent.
+        rest: after how many more steps four fifths are.
+        returns: what that brings in reward, where the first tenth has brought 1.
+    """
+
+    def spent(step: int) -> float:
+        return 0.1 * step / tenth if step < tenth else 0.1 + 0.7 * min((step - tenth) / rest, 1.0)
+
+    def reward(step: int) -> float:
+        return step / tenth if step < tenth else 1.0 + returns * min((step - tenth) / rest, 1.0)
+
+    return {"entropy": noisy(lambda step: math.log(num_actions) * (1.0 - spent(step))), "reward": noisy(reward)}
+
+
+def test_entropy_that_is_spent_in_a_hurry_for_little_is_told():
+    """The reward goes on to rise a little, so that it is at its best: seven times the entropy for half the reward."""
+    curves = _policy(4, tenth=60, rest=70, returns=0.5)
+    (alert,) = alerts(EntropyCollapse(), curves, 400, total_steps=400, config={"num_actions": 4})
+    assert 100 < alert.since_step <= alert.step < 140
+    assert alert.evidence[0].threshold > 0.25 * math.log(4)
+
+
+def test_entropy_that_buys_its_price_is_left_alone():
+    """A policy that finds the best of four actions as fast: the rest of the way brings twice what its tenth did."""
+    curves = _policy(4, tenth=60, rest=70, returns=2.0)
+    assert alerts(EntropyCollapse(), curves, 400, total_steps=400, config={"num_actions": 4}) == []
+
+
+def test_a_policy_at_its_best_that_becomes_certain_slowly_is_left_alone():
+    """An easy game: all that can be had came with the first tenth, and what drives the entropy is gone with it."""
+    curves = _policy(2, tenth=60, rest=400, returns=0.1)
+    assert alerts(EntropyCollapse(), curves, 800, total_steps=800, config={"num_actions": 2}) == []
+
+
+@pytest.mark.parametrize("num_actions", [2, 3, 4, 10, 100])
+def test_the_least_that_the_rest_brings_holds_for_policies_that_find_the_best_action(num_actions: int):
+    """With one action more likely than the others: from 90 to 30 per cent of the entropy it gains 1.4 times as much."""
+
+    def entropy(p: float) -> float:
+        q = (1.0 - p) / (num_actions - 1)
+        return -p * math.log(p) - (1.0 - p) * math.log(q)
+
+    def likely(share: float) -> float:
+        low, high = 1.0 / num_actions, 1.0 - 1e-12
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if entropy(middle) > share * math.log(num_actions) else (low, middle)
+        return low
+
+    first, rest = likely(TENTH) - 1.0 / num_actions, likely(1.0 - SPENT) - likely(TENTH)
+    assert rest / first > 1.4 > RETURNS

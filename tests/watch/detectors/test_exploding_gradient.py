@@ -7,6 +7,8 @@ import random
 
 import numpy as np
 import pytest
+from tests.watch.shown import at, noisy, then
+from tests.watch.symptoms import scattered, told_first
 
 from barograph.facts.kinds import Event
 from barograph.facts.rows import StreamHeader
@@ -191,3 +193,81 @@ def test_in_a_game_it_waits_for_what_the_other_player_does():
         row[2] *= 50.0
     assert len(watched(rows)) == 1
     assert watched(rows, columns=("d_loss", "grad_norm", "lr")) == []
+
+
+def rows_of(loss, norm, *, num_records=500, lr=lambda _: 1e-3):
+    """Rows of curves."""
+    return [[float(step), loss(step), norm(step), lr(step), 1000.0 + step] for step in range(num_records)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_norm_out_of_proportion_to_its_loss_is_told(seed):
+    """Six times what it was for such a loss, as of one that is summed, in batches that scatter both by 2.5."""
+    loss, norm = scattered(at(0.2), then(at(1.0), ONSET, at(6.0)), sigma=0.9, seed=seed)
+    (told,) = watched(rows_of(loss, noisy(norm, sigma=0.15, seed=seed)))
+    assert told.alert.type == "exploding_gradient"
+    assert ONSET <= told.alert.step <= ONSET + 15
+    assert abs(told.alert.since_step - ONSET) <= 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_norm_that_scatters_with_its_loss_is_silent(seed):
+    """The twin, and one whose ratio changes slowly, as that of a squared error does while it falls."""
+    loss, norm = scattered(lambda step: 2.0 * math.exp(-step / 150), at(1.0), sigma=0.9, seed=seed)
+    slow = lambda step: norm(step) * math.exp(-step / 300)  # noqa: E731 - a curve
+    assert watched(rows_of(loss, noisy(slow, sigma=0.15, seed=seed), num_records=1000)) == []
+
+
+def test_the_largest_norms_tell_where_most_are_next_to_nothing():
+    """Weights that grow make a net sure of itself: most losses are none at all, those that are not grow and grow."""
+    rng = random.Random(0)
+    is_known = [rng.random() < 0.6 for _ in range(600)]
+
+    def of(step, level, growth):
+        grown = level * math.exp(rng.gauss(0, 0.3) + growth * max(step - ONSET, 0))
+        return 1e-7 * grown if is_known[step] and step >= ONSET else grown
+
+    rows = rows_of(lambda step: of(step, 0.2, 0.03), lambda step: of(step, 1.0, 0.04), num_records=600)
+    (told, *_) = watched(rows)
+    assert ONSET + 20 <= told.alert.step <= ONSET + 120
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_flat_start_that_is_left_early_is_silent(seed):
+    """Norms that grow ten times within some records of the first hundred, shortly before the loss begins to fall."""
+    norm = noisy(then(at(0.2), 45, lambda num: 0.2 * min(10.0, math.exp(num / 1.5))), sigma=0.1, seed=seed)
+    loss = noisy(then(at(2.3), 50, lambda num: 0.4 + 1.9 * math.exp(-num / 20)), sigma=0.02, seed=seed + 9)
+    assert watched(rows_of(loss, norm)) == []
+    stuck = noisy(at(2.3), sigma=0.02, seed=seed)
+    assert [told.alert.type for told in watched(rows_of(stuck, norm))] == ["exploding_gradient"]
+
+
+def test_growth_that_began_with_a_restart_of_the_schedule_is_silent():
+    """A planned restart, whose high rate throws gradient and loss up for a while; without one the same is told."""
+    norm = noisy(then(at(0.15), 290, lambda num: 0.15 * min(15.0, math.exp(num / 18))), sigma=0.1)
+    loss = noisy(then(at(0.01), 290, lambda num: 0.01 * min(8.0, math.exp(num / 25))), sigma=0.1, seed=1)
+
+    def restarted(step):
+        return 4e-3 * (0.02 + 0.98 * (1 + math.cos(math.pi * (step % 145) / 145)) / 2)
+
+    assert watched(rows_of(loss, norm, lr=restarted, num_records=400)) == []
+    assert len(watched(rows_of(loss, norm, num_records=400))) == 1
+
+
+def test_a_norm_that_was_high_before_the_loss_spiked_is_told_in_its_place():
+    """Four times its size six records before the loss spikes: dated to then. In the same record it is the batch."""
+    loss = noisy(then(at(0.3), ONSET + 6, at(3.0)), sigma=0.1)
+    norm = noisy(then(at(1.0), ONSET, at(4.0)), sigma=0.3, seed=1)
+    late = noisy(then(at(1.0), ONSET + 6, at(4.0)), sigma=0.3, seed=1)
+    found = [
+        told_first(
+            ExplodingGradient(),
+            {"loss": loss, "grad_norm": it},
+            symptom="loss_spike",
+            at_step=ONSET + 11,
+            since=ONSET + 6,
+        )
+        for it in (norm, late)
+    ]
+    assert [it.type for it in found] == ["exploding_gradient", "loss_spike"]
+    assert ONSET <= found[0].since_step <= ONSET + 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from tests.watch.shown import alerts, at, noisy, then
+from tests.watch.symptoms import told_first
 
 from barograph.watch.alert import Remedy
 from barograph.watch.detectors.gan_imbalance import GanImbalance
@@ -73,3 +75,33 @@ def test_a_generator_that_has_clearly_lost_needs_no_certain_verdicts():
     curves = {"d_loss": then(at(0.7), 150, at(0.2)), "d_real": at(0.9), "d_fake": at(0.1)}
     tripled, doubled = ({**curves, "g_loss": then(at(1.0), 150, at(level))} for level in (4.0, 2.2))
     assert [len(alerts(GanImbalance(), it, 400)) for it in (tripled, doubled)] == [1, 0]
+
+
+GAME = {
+    "d_loss": noisy(then(at(0.7), 150, lambda num: 0.7 * math.exp(num / 4)), sigma=0.05),
+    "g_loss": noisy(then(at(1.0), 150, at(8.0)), sigma=0.05, seed=1),
+}
+
+
+@pytest.mark.parametrize("symptom", GanImbalance.explains)
+def test_a_game_that_comes_apart_is_told_in_place_of_what_follows(symptom):
+    """Losses that left their range three records before samples became alike, or a gradient grew."""
+    curves = {**GAME, "sample_diversity": noisy(then(at(0.25), 153, at(0.1)), sigma=0.05, seed=2)}
+    alert = told_first(GanImbalance(), curves, symptom=symptom, at_step=166, since=153)
+    assert (alert.type, alert.since_step) == ("gan_imbalance", 150)
+    assert "come apart: g_loss left its usual range at step 150" in alert.text
+
+
+def test_samples_that_were_alike_before_the_losses_moved_are_told_as_that():
+    """A generator whose samples are alike is beaten soon after."""
+    curves = {**GAME, "sample_diversity": noisy(then(at(0.25), 148, at(0.1)), sigma=0.05, seed=2)}
+    assert told_first(GanImbalance(), curves, symptom="mode_collapse", at_step=166, since=148).type == "mode_collapse"
+
+
+def test_a_game_that_hovers_explains_nothing():
+    """Nor does one whose losses have no logarithm."""
+    hovering = {name: noisy(at(level), seed=len(name)) for name, level in (("d_loss", 0.7), ("g_loss", 1.0))}
+    signed = {"d_loss": math.sin, "g_loss": then(math.cos, 150, at(90.0))}
+    for curves in (hovering, signed):
+        alert = told_first(GanImbalance(), curves, symptom="mode_collapse", at_step=166, since=153)
+        assert alert.type == "mode_collapse"

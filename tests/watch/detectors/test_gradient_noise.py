@@ -95,3 +95,29 @@ def test_a_real_training_whose_batches_shrink_is_told_and_its_twin_is_not():
     assert ONSET <= told.alert.step <= ONSET + 32
     assert "batch" in told.alert.remedies[0].text
     assert watched(train(lambda _: 512)) == []
+
+
+def test_a_norm_that_goes_on_rising_is_no_noise():
+    """An explosion scatters as well; what multiplies from block to block is told as that, by another."""
+    rows = synthetic(lambda step: 0.15 if step < ONSET else 0.75, level=lambda step: math.exp(max(step - ONSET, 0) / 5))
+    assert watched(rows[: ONSET + 200]) == []
+
+
+def test_norms_next_to_nothing_are_no_noise():
+    """Every third batch is known by heart and has no gradient: that varies, and says nothing about its size."""
+    rows = [list(row) for row in synthetic(lambda _: 0.15)]
+    for row in rows[ONSET::3]:
+        row[2] *= 1e-6
+    assert watched(rows) == []
+
+
+@pytest.mark.parametrize("with_loss", [True, False])
+def test_a_norm_that_scatters_as_its_loss_does_is_no_noise(with_loss):
+    """Batches that differ have other losses and other gradients; the same norms with an even loss are told."""
+    rows = [list(row) for row in synthetic(lambda _: 0.15)]
+    rng = random.Random(1)
+    for row in rows[ONSET:]:
+        batch = math.exp(rng.gauss(0.0, 0.75))
+        row[2] *= batch
+        row[1] *= batch if with_loss else 1.0
+    assert [told.alert.type for told in watched(rows)] == ([] if with_loss else ["gradient_noise"])

@@ -8,7 +8,7 @@ import random
 import pytest
 from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
 
-from barograph.watch.detectors.loss_spike import MAX_RECORDS, LossSpike
+from barograph.watch.detectors.loss_spike import LOOKS, LossSpike
 
 
 def decay(num_records=600, *, seed=0, noise=0.1):
@@ -46,7 +46,7 @@ def test_healthy_losses_are_silent(kind, seed):
     assert watch([LossSpike()], healthy(kind, seed=seed)) == []
 
 
-@pytest.mark.parametrize("num_up", [1, 2, 8, MAX_RECORDS - 4])
+@pytest.mark.parametrize("num_up", [2, 3, 8, LOOKS[0] - 4])
 def test_what_comes_back_within_twenty_records_is_a_spike(num_up):
     """However long it was up there, the alert is dated to its first record."""
     values = decay()
@@ -112,3 +112,75 @@ def test_a_spike_of_a_loss_that_falls_fast_is_told():
     assert watch([LossSpike()], losses(values)) == []
     values[150:152] = [6.4, 6.1]
     assert types(watch([LossSpike()], losses(values))) == ["loss_spike"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rare_values_of_heavy_tails_are_no_spikes(seed):
+    """Squares of Student's t with two degrees of freedom have no mean: batches of them jump by factors of hundreds."""
+    rng = random.Random(seed)
+    values = [sum(student(rng, 2) ** 2 for _ in range(32)) / 32 * math.exp(-place / 400) for place in range(1200)]
+    assert max(values) > 20 * sorted(values)[600]
+    assert watch([LossSpike()], losses(values)) == []
+
+
+def test_two_bad_batches_stand_out_of_a_noise_of_a_factor_of_two():
+    """Alone neither is beyond what the run does now and then; two running are."""
+    rng = random.Random(3)
+    values = [0.05 * math.exp(rng.gauss(0, 0.7)) for _ in range(500)]
+    values[400] = 5.6
+    assert watch([LossSpike()], losses(values)) == []
+    values[401] = 5.6
+    assert types(watch([LossSpike()], losses(values))) == ["loss_spike"]
+
+
+def test_a_burst_of_smaller_heights_adds_up():
+    """Six records at four times the noise are told, two of them are not."""
+    rng = random.Random(5)
+    values = [math.exp(rng.gauss(0, 0.3)) for _ in range(500)]
+    burst = [math.exp(1.5)] * 6
+    assert watch([LossSpike()], losses([*values[:400], *burst[:2], *values[402:]])) == []
+    assert types(watch([LossSpike()], losses([*values[:400], *burst, *values[406:]]))) == ["loss_spike"]
+
+
+def test_losses_that_were_smoothed_count_less():
+    """A running mean carries one rare batch on over many records: those are one, not many."""
+    rng = random.Random(12)
+    values = [math.exp(rng.gauss(0, 0.5)) for _ in range(600)]
+    values[400] = 14.0
+    mean, smoothed = values[0], []
+    for value in values:
+        mean += 0.1 * (value - mean)
+        smoothed.append(mean)
+    assert watch([LossSpike()], losses(smoothed)) == []
+    independent = [1.4 * math.exp(rng.gauss(0, 0.1)) for _ in range(400)]
+    ((_, alert),) = watch([LossSpike()], losses([*independent, *smoothed[400:]]))
+    assert alert.since_step == 400
+
+
+def test_a_loss_that_comes_back_slowly_is_told_on_its_way():
+    """After twenty records most of the rise is gone, and more goes: it is a spike, not a divergence."""
+    values = decay(noise=0.05)
+    for place in range(400, 600):
+        values[place] += 8.0 * math.exp(-(place - 400) / 15)
+    ((_, alert),) = watch([LossSpike()], losses(values))
+    assert (alert.since_step, alert.step) == (400, 400 + LOOKS[0] - 1)
+    assert alert.text.endswith("and is coming back")
+
+
+def test_bumps_after_a_planned_restart_are_none_until_the_learning_rate_is_down_again():
+    """The same bump is told at the end of the cycle, and without a restart."""
+
+    def with_bump(place):
+        values = decay()
+        values[place : place + 4] = [6.0] * 4
+        rates = [1e-3 * (0.5 + 0.5 * math.cos(math.pi * (it % 200) / 200)) + 1e-6 for it in range(600)]
+        return [(split, step, {**it, "lr": rates[step]}) for split, step, it in losses(values)]
+
+    assert watch([LossSpike()], with_bump(445)) == []
+    assert types(watch([LossSpike()], with_bump(550))) == ["loss_spike"]
+    assert types(watch([LossSpike()], losses([it["loss"] for _, _, it in with_bump(445)]))) == ["loss_spike"]
+
+
+def student(rng, freedom):
+    """One value of Student's t."""
+    return rng.gauss(0, 1) / math.sqrt(sum(rng.gauss(0, 1) ** 2 for _ in range(freedom)) / freedom)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from tests.watch.shown import alerts, at, noisy, then
 
 from barograph.watch.alert import Remedy
@@ -66,3 +67,18 @@ def test_half_of_the_diversity_is_enough_when_it_goes_at_once():
         for span in (10, 200)
     )
     assert [len(alerts(ModeCollapse(), it, 400)) for it in (at_once, slowly)] == [1, 0]
+
+
+@pytest.mark.parametrize(("share", "num_told"), [(0.42, 1), (0.55, 0)])
+def test_a_fall_from_one_record_to_the_next_is_told_after_six(share, num_told):
+    """Below half and never above six tenths since, although it comes back soon: training does not swing so."""
+    curve = then(at(0.25), 200, lambda num: 0.25 * (share if num < 8 else 1.0))
+    found = alerts(ModeCollapse(), {"sample_diversity": noisy(curve, sigma=0.04)}, 400)
+    assert [it.step for it in found] == [205] * num_told
+    assert all(it.evidence[0].value < it.evidence[0].threshold for it in found)
+
+
+def test_a_fall_over_some_records_has_to_last():
+    """The same depth, reached in ten records and left again, is a swing."""
+    curve = then(at(0.25), 200, lambda num: 0.25 * (1 - 0.55 * math.sin(math.pi * min(num, 20) / 20)))
+    assert alerts(ModeCollapse(), {"sample_diversity": noisy(curve, sigma=0.04)}, 400) == []

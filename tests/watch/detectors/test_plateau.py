@@ -84,9 +84,37 @@ def test_it_is_over_when_the_loss_falls_again():
     """``is_active`` follows the loss."""
     values = kinked(num_records=900)
     found = Plateau()
-    assert types(watch([found], losses(values[:560]), total_steps=2000)) == ["plateau"]
+    assert types(watch([found], losses(values[:560], lr=0.01), total_steps=2000)) == ["plateau"]
     assert found.is_active
     values[560:] = [it * math.exp(-place / 100) for place, it in enumerate(values[560:])]
     found = Plateau()
-    watch([found], losses(values), total_steps=2000)
+    watch([found], losses(values, lr=0.01), total_steps=2000)
     assert not found.is_active
+
+
+def test_a_learning_rate_that_dies_unlogged_stops_a_real_training():
+    """Neither the rate nor the updates are known, but the gradient pulls as before; the twin that goes on is silent."""
+
+    def unlogged(rate):
+        records = train(lr=0.005, num_steps=400, rate=rate, batch=128)
+        return [(split, step, {key: it for key, it in at.items() if key != "lr"}) for split, step, at in records]
+
+    ((_, alert),) = watch([Plateau()], unlogged(lambda step: 1.0 if step < 90 else 1e-3), total_steps=400)
+    assert (alert.type, alert.severity) == ("plateau", "info")
+    assert 80 <= alert.since_step <= 140
+    assert watch([Plateau()], unlogged(lambda _: 1.0), total_steps=400) == []
+
+
+def test_a_loss_that_stops_with_its_gradient_has_nothing_more_to_learn():
+    """The same losses are told where the gradient goes on."""
+
+    def records(pull):
+        return [(split, step, {**it, "grad_norm": pull(step)}) for split, step, it in losses(kinked())]
+
+    assert types(watch([Plateau()], records(lambda _: 1.0), total_steps=700)) == ["plateau"]
+    assert watch([Plateau()], records(lambda step: 1.0 if step < 300 else 0.2), total_steps=700) == []
+
+
+def test_without_gradient_and_learning_rate_nobody_knows_why_it_stopped():
+    """A step of an unknown schedule looks the same: first a fast fall, then a flat loss."""
+    assert watch([Plateau()], losses(kinked()), total_steps=700) == []

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from tests.watch.shown import alerts, at, noisy, then
+from tests.watch.symptoms import told_first
 
 from barograph.watch.alert import Remedy
 from barograph.watch.detectors.posterior_collapse import PosteriorCollapse
@@ -75,3 +76,31 @@ def test_the_divergence_of_a_policy_is_left_alone():
     assert alerts(PosteriorCollapse(), small, 1000, config={"model": "ppo"}) == []
     assert len(alerts(PosteriorCollapse(), small, 300, config={"model": "beta-VAE"})) == 1
     assert len(alerts(PosteriorCollapse(), {**small, "recon_loss": at(3.0)}, 300)) == 1
+
+
+@pytest.mark.parametrize("symptom", PosteriorCollapse.explains)
+def test_what_rises_while_the_divergence_falls_is_told_as_it(symptom):
+    """Half of it is lost within ten records, with all units still active: dated to the beginning of the fall."""
+    fall = noisy(then(at(4.0), 100, lambda num: 4.0 * math.exp(-num / 8)), sigma=0.05)
+    curves = {"kl": fall, "active_units": at(8.0)}
+    alert = told_first(PosteriorCollapse(), curves, symptom=symptom, at_step=112, config=CONFIG)
+    assert alert.type == "posterior_collapse"
+    assert 100 <= alert.since_step <= 106
+    assert "being emptied: kl fell from 4" in alert.text or "being emptied: kl fell from 3.9" in alert.text
+
+
+@pytest.mark.parametrize(
+    ("after", "config"),
+    [
+        (lambda _: 1.5, CONFIG),
+        (lambda num: 4.0 * math.exp(-num / 40), CONFIG),
+        (lambda num: 4.0 * math.exp(num / 8), CONFIG),
+        (lambda num: 4.0 * math.exp(-num / 8), {"model": "ppo"}),
+    ],
+    ids=["at once, as of other inputs", "less than half", "rising", "of a policy"],
+)
+def test_other_changes_of_the_divergence_explain_nothing(after, config):
+    """The alert is told as it was given."""
+    curves = {"kl": noisy(then(at(4.0), 100, after), sigma=0.05)}
+    alert = told_first(PosteriorCollapse(), curves, symptom="divergence", at_step=112, config=config)
+    assert alert.type == "divergence"

@@ -20,6 +20,12 @@ LEAST_NOISE_FACTOR: Final = 3.0
 ABOVE_HIGHEST: Final = 1.3
 """Beyond the noisiest block before."""
 LEAST_LEVEL_FACTOR: Final = 3.3
+RISING_FACTOR: Final = 1.5
+"""A level that rises so much from block to block is on its way: an explosion, not noise."""
+LOW_FACTOR: Final = 20.0
+"""A quarter of the norms so far below their usual level are those of batches that are known by heart."""
+OWN_SHARE: Final = 0.4
+"""Of the noise of the norm, that of the norm for its loss: less is a loss that scatters, of batches that differ."""
 FALL_FACTOR: Final = 1.05
 """A loss that fell by this factor while the norm rose is a phase of learning, not noise."""
 WORSE_FACTOR: Final = 1.5
@@ -46,8 +52,8 @@ class GradientNoise(Detector):
     and one below a tenth of its first level.
     Not for policy gradients and adversarial training, whose norms wander by nature.
 
-    Measured on the tuning half of FaultBench: 1 of 2 such faults noticed, after 1 step in the median; 1 of 1 alerts
-    right, no false incident.
+    Measured on the tuning half of FaultBench: 3 of 3 such faults noticed, after 5 steps in the median, all of them
+    told by ``exploding_gradient`` first; it gave no alert itself, and no false one.
     """
 
     name: ClassVar[str] = "gradient_noise"
@@ -75,21 +81,28 @@ class GradientNoise(Detector):
         self._see_lr(sample)
         if len(self.noises) < MIN_BLOCKS or self.quiet_blocks > 0 or sample.get("d_loss") or sample.get("reward"):
             return None
-        is_noisy, is_high = self._is_noisy(noise), self._is_high(sample, level, noise)
+        is_noisy, is_high = self._is_noisy(sample, noise, newest), self._is_high(sample, level, noise)
         if not (is_noisy or is_high) or self._has_gained(sample):
             self.held, self.is_active = 0, False
             return None
         self.held += 1
         if self.held == 1:
             self.since = grad.recent_steps[-2]
-        if self.is_active or self.held < HELD_BLOCKS or self.is_quiet(sample):
+        is_rising = level - grad.recent[-2] > math.log(RISING_FACTOR)
+        if self.is_active or self.held < HELD_BLOCKS or is_rising or self.is_quiet(sample):
             return None
         return self._found(sample, grad, noise if is_noisy else None)
 
-    def _is_noisy(self, noise: float) -> bool:
+    def _is_noisy(self, sample: Sample, noise: float, newest: list[float]) -> bool:
         if noise < LEAST_NOISE or noise < ABOVE_HIGHEST * max(self.noises[:-SKIPPED_BLOCKS]):
             return False
-        return noise > LEAST_NOISE_FACTOR * _usual(self.noises)
+        if noise < LEAST_NOISE_FACTOR * _usual(self.noises):
+            return False
+        if sorted(newest)[NEWEST // 4] < _usual(self.levels) - math.log(LOW_FACTOR):
+            return False
+        loss = sample.get("loss")
+        losses = loss.newest(NEWEST) if loss is not None and loss.is_log else []
+        return len(losses) < NEWEST or _noise_of(list(map(sub, newest, losses))) > OWN_SHARE * noise
 
     def _is_high(self, sample: Sample, level: float, noise: float) -> bool:
         if level < max(self.levels[:-SKIPPED_BLOCKS]) or self._is_worse(sample):
@@ -158,7 +171,7 @@ class GradientNoise(Detector):
                 *halve_lr(sample, more=", or double the batch"),
                 *clip(sample, norm=usual_level),
             ],
-            confidence=0.67,
+            confidence=0.5,
         )
 
 

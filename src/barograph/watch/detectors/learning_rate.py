@@ -90,27 +90,43 @@ class LearningRate(Detector):
         self.looks += 1
         if self.is_active and (not self.alarm_low < now < self.alarm_high or sample.context.num_records > self.until):
             self.is_active = False
-        has_jumped = not math.isnan(schedule.jump_step) and schedule.jump_step != self.seen_jump_step
-        found = None if self.is_quiet(sample) else self._changed(sample, before, now, has_jumped=has_jumped)
-        self._remember(sample, before, now, has_jumped=has_jumped)
+        jump_step = schedule.jump_step
+        has_jumped = jump_step != self.seen_jump_step and not math.isnan(jump_step)
+        found = None
+        if now == before and not has_jumped:
+            self._stay(sample, now)
+        else:
+            found = None if self.is_quiet(sample) else self._changed(sample, before, now, has_jumped=has_jumped)
+            self._remember(sample, before, now, has_jumped=has_jumped)
         if found is None and not self.is_active:
-            found = self._is_gone(sample, now) or self._out_of_range(sample)
+            found = self._is_gone(sample, now) if self.low_records >= HELD_RECORDS else None
+            found = found or (self._out_of_range(sample) if self.looks <= LATE_RANGE_LOOK else None)
         return found
+
+    def _stay(self, sample: Sample, now: float) -> None:
+        """The same rate as a block ago, whatever it was in between."""
+        self.peak = max(self.peak, sample.context.schedule.peak)
+        self.flat_records += BLOCK
+        if self.flat_records >= SETTLED_RECORDS:
+            self.flat_lr, self.flat_step = now, sample.step
+        self._see_low(sample, now)
+
+    def _see_low(self, sample: Sample, now: float) -> None:
+        """Count the records at next to nothing."""
+        self.low_records = self.low_records + BLOCK if now < GONE_SHARE * self.peak else 0
+        if self.low_records == BLOCK:
+            self.low_since = sample.step
 
     def _remember(self, sample: Sample, before: float, now: float, *, has_jumped: bool) -> None:
         if has_jumped:
             self.seen_jump_step = sample.context.schedule.jump_step
-        if not math.isnan(before) and (now != before or has_jumped):
+        if not math.isnan(before):
             self.num_changes += 1
             self.largest_rise = max(self.largest_rise, now - before)
-        self.flat_records = self.flat_records + BLOCK if now == before and not has_jumped else 0
-        if self.flat_records >= SETTLED_RECORDS:
-            self.flat_lr, self.flat_step = now, sample.step
+        self.flat_records = 0
         self.peak = max(self.peak, now, sample.context.schedule.peak)
         self.lr = now
-        self.low_records = self.low_records + BLOCK if now < GONE_SHARE * self.peak else 0
-        if self.low_records == BLOCK:
-            self.low_since = sample.step
+        self._see_low(sample, now)
 
     def _changed(self, sample: Sample, before: float, now: float, *, has_jumped: bool) -> Alert | None:
         """What is to be said of a jump in one record of the block, or of the way from the block before."""
@@ -215,7 +231,7 @@ class LearningRate(Detector):
         )
 
     def _is_gone(self, sample: Sample, now: float) -> Alert | None:
-        if self.low_records < HELD_RECORDS or self.was_told_low:
+        if self.was_told_low:
             return None
         progress = sample.context.progress(sample.step)
         if progress is None:

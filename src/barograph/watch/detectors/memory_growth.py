@@ -40,7 +40,7 @@ class MemoryGrowth(Detector):
     that is told is 2 % and, where the unit is known by the name, 8 MB. Minima make it blind to saw-teeth; growth that
     came at once is a step and left alone, as are the first 48 records. The forecast is a straight line.
 
-    Measured on the tuning half of FaultBench: 2 of 2 such faults noticed, after 20 steps in the median; 2 of 2 alerts
+    Measured on the tuning half of FaultBench: 3 of 3 such faults noticed, after 31 steps in the median; 3 of 3 alerts
     right, no false incident. Not for runs shorter than a few hundred records.
     """
 

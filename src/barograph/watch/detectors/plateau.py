@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import ClassVar, Final
 
 from barograph.watch.advice import go_back, setting_name
@@ -14,12 +13,24 @@ from barograph.watch.signal import BLOCK, Signal
 from barograph.watch.surprise import STRICTNESS
 
 WINDOW_BLOCKS: Final = 6
-NUM_WINDOWS: Final = 5
+LEAST_BLOCKS: Final = 16
+MOST_BLOCKS: Final = 48
+NUM_WINDOWS: Final = 4
+"""The fall is judged by three windows of a quarter each of the time that it took."""
 LEAST_GAIN: Final = 0.02
-"""What a window of 48 records has to have gained before."""
+"""What such a window has to have gained."""
+GAIN_ERRORS: Final = 1.0
+SUM_ERRORS: Final = 6.0
+FLAT_ERRORS: Final = 3.0
+ERROR_OF_MEDIANS: Final = 1.6
+"""Of a median of medians of n records: the noise times this over the root of n."""
+WANDERING: Final = 1.25
+"""A spread beyond so many times the noise is that of records that resemble their neighbours, and says less."""
+MOST_RATIO: Final = 0.95
 FLAT_GAIN: Final = 0.012
-EXPECTED_SHARE: Final = 0.2
+EXPECTED_SHARE: Final = 0.25
 """Less than this share of what the gains before promised is a stop."""
+STARVED_SHARE: Final = 0.2
 LATEST: Final = 0.75
 LOW_LR: Final = 0.03
 LATE_BLOCKS: Final = 4
@@ -28,7 +39,7 @@ LOW_BLOCKS: Final = 8
 MOST_LOW_BLOCKS: Final = 48
 HALF: Final = 4
 NOISES: Final = 0.7
-KINK_NOISES: Final = 1.5
+PULLS: Final = 0.8
 LOW_SHARE: Final = 0.3
 """Without a planned length: of the run so far, this much has been at a low learning rate."""
 LATEST_LOW: Final = 0.5
@@ -37,12 +48,16 @@ SOLVED_ACCURACY: Final = 0.97
 
 
 class Plateau(Detector):
-    """Two windows of 48 records gained nothing after two that promised more, before 75 per cent of the run.
+    """The loss has gained nothing in as many records as its fall took, or 192, though that promised much more.
 
-    A loss that levels off is none: only a kink. It is a warning where a learning rate that came down early explains
-    it, an information otherwise. Not for games and policies, nor for runs that are as good as solved.
+    A loss that levels off is none, only a kink: the gains of the last windows of the fall, continued by their ratio,
+    are four times what came. Where gradients are logged they have to be as large as during the fall, for those of a
+    loss that is at its floor are smaller. It is a warning where a learning rate that came down early explains it, an
+    information otherwise; from 75 per cent of the run on it is none. Not for games and policies, nor for runs that are
+    as good as solved, nor where the learning rate climbs or was restarted.
 
-    Measured on the tuning half of FaultBench: no such fault in it; 2 of 3 alerts right, no false incident.
+    Measured on the tuning half of FaultBench, without such faults: no false incident in 82 170 healthy steps.
+    Of trainings made for it (a learning rate that dies unlogged, gradients clipped to nothing) 8 of 9 were told.
 
     Attributes:
         low: for how many blocks the learning rate has been under three per cent of its peak.
@@ -78,7 +93,7 @@ class Plateau(Detector):
             return None
         if self.low:
             return self._starved(sample, loss)
-        if len(recent) < NUM_WINDOWS * WINDOW_BLOCKS or recent[-1] < recent[-WINDOW_BLOCKS] - 3 * LEAST_GAIN:
+        if len(recent) < LEAST_BLOCKS:
             return None
         return None if _is_over(sample) else self._kink(sample, loss)
 
@@ -96,34 +111,29 @@ class Plateau(Detector):
         new, newest = median_of(recent[-low : HALF - low]), median_of(recent[-HALF:])
         unit = 1.0 if loss.is_log else max(abs(older), loss.noise)
         gained, since = older - old, new - newest
-        if gained < STRICTNESS * max(LEAST_GAIN / 2 * unit, NOISES * loss.noise) or since > EXPECTED_SHARE * gained:
+        if gained < STRICTNESS * max(LEAST_GAIN / 2 * unit, NOISES * loss.noise) or since > STARVED_SHARE * gained:
             return None
         return self._found(sample, loss, old, gained, records=(half * BLOCK, low * BLOCK), is_lr=True)
 
     def _kink(self, sample: Sample, loss: Signal) -> Alert | None:
-        """Whether the loss stopped though its learning rate did not."""
-        size, recent = WINDOW_BLOCKS, loss.recent
-        if (
-            max(recent[-NUM_WINDOWS * size : (1 - NUM_WINDOWS) * size]) - min(recent[-3 * size : -2 * size])
-            < 2 * KINK_NOISES * loss.noise
-        ):
-            return None  # too little was gained before, whatever the medians are
-        levels = [median_of(recent[-size * k : len(recent) - size * (k - 1)]) for k in range(NUM_WINDOWS, 0, -1)]
-        older, old, new, newest = (before - after for before, after in pairwise(levels))
-        unit = 1.0 if loss.is_log else max(abs(levels[0]), loss.noise)
-        flat = STRICTNESS * FLAT_GAIN * unit
-        if max(new, newest) >= flat or new + newest <= -4 * flat - loss.noise / 4:
+        """Whether the loss has gained nothing in as many records as it took to come there, and was in full fall."""
+        recent = loss.recent[-MOST_BLOCKS:]
+        half = len(recent) // 2
+        size = half // NUM_WINDOWS
+        fall, flat = recent[half - 3 * size : half], recent[half:]
+        if fall[-1] - fall[0] > -2 * LEAST_GAIN or flat[0] - flat[-1] > fall[0] - fall[-1]:
             return None
-        if min(older, old) < LEAST_GAIN * unit + KINK_NOISES * loss.noise or old < 0.5 * older:
+        levels = [median_of(fall[place : place + size]) for place in range(0, 3 * size, size)]
+        lowest_before = min(loss.recent[: -len(flat) - 2 * size], default=math.inf)
+        if lowest_before < levels[2] or not _stopped(levels, flat, loss):
+            return None  # it falls still, or it fell back only, after a rise
+        since, first = loss.recent_steps[-len(flat)], loss.recent_steps[-len(flat) - 3 * size]
+        if first <= sample.context.schedule.jump_step or _is_explained(sample, since, loss, records=2 * half * BLOCK):
             return None
-        ratio = min(old / older, 1.0)
-        is_levelling = new + newest > EXPECTED_SHARE * (old * ratio + old * ratio * ratio)
-        if is_levelling or loss.recent_steps[-NUM_WINDOWS * size] <= sample.context.schedule.jump_step <= sample.step:
+        if not _still_pulls(sample, half, size):
             return None
-        if sample.context.schedule.restarts or is_disturbed(sample, loss, records=NUM_WINDOWS * size * BLOCK):
-            return None
-        records = size * BLOCK
-        return self._found(sample, loss, levels[-3], old, records=(records, 2 * records), is_lr=False)
+        gained = levels[1] - levels[2]
+        return self._found(sample, loss, levels[2], gained, records=(size * BLOCK, len(flat) * BLOCK), is_lr=False)
 
     def _found(
         self, sample: Sample, loss: Signal, before: float, gained: float, *, records: tuple[int, int], is_lr: bool
@@ -155,6 +165,47 @@ class Plateau(Detector):
             remedies=_remedies(sample, since, is_lr=is_lr),
             confidence=0.6 if is_lr else 0.5,
         )
+
+
+def _stopped(levels: list[float], flat: list[float], loss: Signal) -> bool:
+    """Whether a fall over three levels promised much more than the blocks since have brought.
+
+    What it promised is that its gains go on by the ratio of the last two: so does what approaches a floor.
+    """
+    older, old = levels[0] - levels[1], levels[1] - levels[2]
+    num = len(flat) // NUM_WINDOWS
+    noise = max(loss.noise, (loss.spread / WANDERING) ** 2 / loss.noise) if loss.noise else 0.0
+    error = STRICTNESS * ERROR_OF_MEDIANS * noise / math.sqrt(max(num, 1) * BLOCK)
+    unit = STRICTNESS * LEAST_GAIN * (1.0 if loss.is_log else max(abs(levels[0]), loss.noise))
+    if min(older, old) < unit + GAIN_ERRORS * error or older + old < SUM_ERRORS * error or old < 0.5 * older:
+        return False
+    ratio = min(old / older, MOST_RATIO)
+    promised = old * ratio * (1.0 - ratio**NUM_WINDOWS) / (1.0 - ratio)
+    middle, newest = median_of(flat[: len(flat) // 2]), median_of(flat[len(flat) // 2 :])
+    gained = max(levels[2] - newest, 2 * (middle - newest), 0.0) + FLAT_ERRORS * error
+    is_level = abs(middle - newest) < max(2 * error, old / 4) and newest < levels[0]
+    return is_level and gained < EXPECTED_SHARE * promised
+
+
+def _is_explained(sample: Sample, since: float, loss: Signal, *, records: int) -> bool:
+    """Whether the schedule or a resume is why the loss stopped: a rate that still climbs or was restarted."""
+    schedule = sample.context.schedule
+    if schedule.restarts or schedule.peak_step > since:
+        return True
+    return is_disturbed(sample, loss, records=records)
+
+
+def _still_pulls(sample: Sample, half: int, size: int) -> bool:
+    """Whether the gradient is as large as while the loss fell: where there is nothing more to learn, it goes too."""
+    grad = sample.get("grad_norm")
+    if grad is None:  # nobody knows; and where no learning rate is known either, a step of it may be all that there was
+        return sample.get("lr") is not None
+    if len(grad.recent) < half + 3 * size:
+        return False
+    recent = grad.recent[-MOST_BLOCKS:]
+    place = len(recent) - len(recent) // 2
+    before, now = median_of(recent[place - 3 * size : place]), median_of(recent[place:])
+    return now > before + (math.log(PULLS) if grad.is_log else (PULLS - 1.0) * abs(before))
 
 
 def _is_over(sample: Sample) -> bool:

@@ -31,7 +31,6 @@ MISSED_INTERVALS: Final = 3.2
 NUM_INTERVALS: Final = 8
 MIN_EVALS: Final = 4
 MIN_WAIT: Final = 24
-VAL_ROLES: Final = ("val_loss", "val_accuracy", "quality")
 PROGRAMMED: Final = frozenset({"lr", "loss_scale"})
 
 
@@ -42,6 +41,14 @@ class _Seen(msgspec.Struct):
     longest: int = 0
     pending: int = 0
     num_looks: int = 0
+
+    def take(self, value: float) -> None:
+        """Keep a value that was not repeated for long."""
+        self.num_looks += 1
+        values = self.values
+        values.append(value)
+        if len(values) > KEPT:
+            del values[0]
 
 
 class StaleMetric(Detector):
@@ -77,18 +84,28 @@ class StaleMetric(Detector):
         self.last_steps[split] = sample.step
         if sample.step > before:
             self.steps_each[split] = (sample.step - before) / BLOCK
+        count, is_turn = -1, False
         for key, signal in sample.context.all_signals.items():
-            if signal.split == split and signal.role not in PROGRAMMED and signal.is_turn(LATE_BLOCKS):
-                found = found or self._look(sample, key, signal)
+            if signal.count != count:  # most of them have come together
+                count, is_turn = signal.count, signal.is_turn(LATE_BLOCKS)
+            if not is_turn or signal.split != split or signal.role in PROGRAMMED:
+                continue
+            seen = self.seen.get(key)
+            if seen is None:
+                seen = self.seen[key] = _Seen()
+            if signal.num_same or seen.pending or signal.nonfinite_run or self.stale:
+                found = self._look(sample, key, signal, seen)
+                if found is not None:
+                    break  # one at a time
+            elif signal.count:
+                seen.take(signal.value)
         if split not in VAL_WORDS:
             found = found or self._missing(sample)
         self.is_active = bool(self.stale) or self.has_missed
         return found
 
-    def _look(self, sample: Sample, key: str, signal: Signal) -> Alert | None:
-        seen = self.seen.get(key)
-        if seen is None:
-            seen = self.seen[key] = _Seen()
+    def _look(self, sample: Sample, key: str, signal: Signal, seen: _Seen) -> Alert | None:
+        """Look at one that repeats itself, has done so until now, or may."""
         if signal.nonfinite_run or not signal.count:
             return None
         num_same = signal.num_same
@@ -97,11 +114,8 @@ class StaleMetric(Detector):
                 seen.longest = max(seen.longest, seen.pending)
             seen.pending = num_same
         if num_same < LEAST_SAME:
-            seen.num_looks += 1
-            seen.values.append(signal.value)
-            if len(seen.values) > KEPT:
-                del seen.values[0]
-            if self.stale and key in self.stale:
+            seen.take(signal.value)
+            if key in self.stale:
                 self.stale.remove(key)
             return None
         if key in self.stale:
@@ -142,7 +156,8 @@ class StaleMetric(Detector):
 
     def _missing(self, sample: Sample) -> Alert | None:
         """Evaluations are counted in records, because their steps may be epochs."""
-        val = next((it for role in VAL_ROLES if (it := sample.get(role)) is not None), None)
+        known = sample.context.signals
+        val = known.get("val_loss") or known.get("val_accuracy") or known.get("quality")
         if val is None or not val.count:
             return None
         num_records = sample.context.num_records

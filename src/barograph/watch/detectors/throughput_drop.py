@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from operator import neg
 from typing import ClassVar, Final
 
 import msgspec
@@ -39,9 +40,11 @@ LATE_BLOCKS: Final = 2
 RESUME_RECORDS: Final = 24
 NOISES: Final = 4.0
 LEAST_TIME: Final = 1e-9
+"""What a throughput or a time of zero is taken for."""
 LEAST_STEP_S: Final = 0.01
 """Steps that take less, slowed down as they are, tell more about the machine's other work than about the loop."""
-"""What a throughput or a time of zero is taken for."""
+_LOG_SLOW: Final = math.log(SLOW_FACTOR)
+_LOG_STALL: Final = math.log(STALL_FACTOR)
 
 
 class ThroughputDrop(Detector):
@@ -110,7 +113,8 @@ class ThroughputDrop(Detector):
 
     def _look(self, sample: Sample, timed: Signal | None) -> Alert | None:
         self.look_steps.append(sample.step)
-        del self.look_steps[:-NEWEST]
+        if len(self.look_steps) > NEWEST:
+            del self.look_steps[0]
         if timed is not None and not (self.held or timed.is_turn(LATE_BLOCKS)):
             return None
         costs = self.times if timed is None else _log_costs(timed)
@@ -118,9 +122,10 @@ class ThroughputDrop(Detector):
         if len(self.levels) < MIN_BLOCKS and self.blocks_each == 1:
             return None
         self.looks += 1
-        if math.isnan(self.usual) or (self.looks % LATE_LOOKS == 0 and not self.is_active):
+        is_late = not self.looks % LATE_LOOKS
+        if math.isnan(self.usual) or (is_late and not self.is_active):
             self.usual = max(_median(self.levels[:-3]), self.early)
-        if timed is not None and self.looks % LATE_LOOKS and self._is_usual(costs):
+        if timed is not None and not is_late and self._is_usual(costs):
             return None
         now = min(costs[-NEWEST_BLOCKS:]) if timed is None else _median(costs[-NEWEST:])
         num_stalls, share = (0, 0.0) if timed is None else _stalls(costs)
@@ -136,8 +141,7 @@ class ThroughputDrop(Detector):
     def _is_usual(self, costs: list[float]) -> bool:
         """Whether no record took so long that there could be anything to tell."""
         highest = max(costs)
-        is_slow = highest - self.usual >= math.log(SLOW_FACTOR) or highest - min(costs) >= math.log(STALL_FACTOR)
-        if is_slow or self.is_active:
+        if self.is_active or highest - self.usual >= _LOG_SLOW or highest - min(costs) >= _LOG_STALL:
             return False
         self.held = 0
         self._stalled(0, 0.0)
@@ -145,10 +149,11 @@ class ThroughputDrop(Detector):
 
     def _remember(self, step: float, level: float) -> None:
         """Keep the medians of blocks over the whole run; when there are too many, at half the resolution."""
-        self.waiting.append(level)
-        if len(self.waiting) < self.blocks_each:
+        waiting = self.waiting
+        waiting.append(level)
+        if len(waiting) < self.blocks_each:
             return
-        self.levels.append(_median(self.waiting))
+        self.levels.append(_median(waiting))
         self.level_steps.append(step)
         self.waiting = []
         if len(self.levels) == EARLY_LEVELS and self.blocks_each == 1:
@@ -161,7 +166,7 @@ class ThroughputDrop(Detector):
     def _slower(self, now: float, costs: list[float], *, is_sure: bool) -> str | None:
         excess = now - self.usual
         is_trifle = is_sure and now < math.log(LEAST_STEP_S)
-        if is_trifle or excess < math.log(SLOW_FACTOR) or excess < NOISES * _variation(costs) / math.sqrt(NEWEST):
+        if is_trifle or excess < _LOG_SLOW or excess < NOISES * _variation(costs) / math.sqrt(NEWEST):
             self.held = 0
             return None
         self.held += 1
@@ -186,9 +191,12 @@ class ThroughputDrop(Detector):
         if self.looks % LATE_LOOKS or len(levels) < 8 * TREND_PARTS:
             return None
         size = len(levels) // TREND_PARTS
+        first, last = _median(levels[:size]), _median(levels[(TREND_PARTS - 1) * size : TREND_PARTS * size])
+        growth = min(last, now) - first
+        if growth < math.log(TREND_FACTOR):
+            return None
         parts = [_median(levels[place * size : (place + 1) * size]) for place in range(TREND_PARTS)]
-        growth = min(parts[-1], now) - parts[0]
-        if growth < math.log(TREND_FACTOR) or min(b - a for a, b in pairwise(parts)) < math.log(PART_FACTOR):
+        if min(b - a for a, b in pairwise(parts)) < math.log(PART_FACTOR):
             return None
         self.since = self.level_steps[size]
         self.usual = parts[0]
@@ -225,7 +233,7 @@ def _log_costs(timed: Signal) -> list[float]:
     """The logarithms of the times that the newest records took, in any unit."""
     newest = timed.newest(STALL_RECORDS)
     logs = newest if timed.is_log else [math.log(max(value, LEAST_TIME)) for value in newest]
-    return [-x for x in logs] if timed.role == "throughput" else logs
+    return list(map(neg, logs)) if timed.role == "throughput" else logs
 
 
 def _exp(log: float) -> float:
@@ -245,9 +253,9 @@ def _variation(costs: list[float]) -> float:
 def _stalls(costs: list[float]) -> tuple[int, float]:
     """How many of the newest records are stalls, and the share of the time that goes into them."""
     highest = max(costs)
-    if highest - min(costs) < math.log(STALL_FACTOR):
+    if highest - min(costs) < _LOG_STALL:
         return 0, 0.0
-    limit = _median(costs) + math.log(STALL_FACTOR)
+    limit = _median(costs) + _LOG_STALL
     if highest < limit:
         return 0, 0.0
     times = [math.exp(cost - highest) for cost in costs]

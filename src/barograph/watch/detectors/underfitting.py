@@ -39,7 +39,7 @@ class Underfitting(Detector):
     by the number of classes in the configuration, or by the loss being that of 2, 10, 100 or 1000 equal classes.
     Without a planned length it waits for 256 records. Not for games and policies; not for regressions without accuracy.
 
-    Measured on the tuning half of FaultBench: 4 of 4 such faults noticed, after 123 steps in the median; 10 of 10
+    Measured on the tuning half of FaultBench: 6 of 6 such faults noticed, after 151 steps in the median; 12 of 12
     alerts right, no false incident.
 
     Attributes:
