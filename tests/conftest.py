@@ -5,6 +5,7 @@ Warnings are errors and the network is closed (see ``pyproject.toml``); a child 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -26,6 +27,16 @@ pytest_plugins = ["tests.spec_plugin"]
 CACHE = tempfile.TemporaryDirectory(prefix="barograph-cache-")
 os.environ["BAROGRAPH_CACHE"] = CACHE.name
 
+# Models here are tiny and a processor per test process is all there is: threads of a matrix product would only wait
+# for each other, up to ten times as long as the product takes. Before numpy or torch is loaded, and for children.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+# Many container images forbid to keep bytecode: each of a thousand child processes would compile all it imports anew,
+# and pytest every test module.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 QUIET = {"terminal": "off", "text_log": None, "console": False, "host_s": None}
 
 # Files and shared cores make single examples slow now and then; that is no finding.
@@ -33,6 +44,12 @@ hypothesis.settings.register_profile(
     "barograph", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("barograph")
+
+
+def pytest_collection_finish():
+    """Keep six thousand tests and the modules that they import out of each of the collector's later rounds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

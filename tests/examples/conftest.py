@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +15,40 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def run_in(directory, script, *args, code=0):
+    """Run a script in a directory with warnings as errors; returns the completed process."""
+    path = script if isinstance(script, Path) else EXAMPLES / script
+    command = [sys.executable, "-W", "error", str(path), *map(str, args)]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    assert code == done.returncode, done.stdout + done.stderr
+    return done
+
+
 @pytest.fixture
 def run_script(tmp_path):
     """Runs a script in ``tmp_path`` with warnings as errors; returns the completed process."""
+    return functools.partial(run_in, tmp_path)
 
-    def run(script, *args, code=0):
-        path = script if isinstance(script, Path) else EXAMPLES / script
-        command = [sys.executable, "-W", "error", str(path), *map(str, args)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-        assert code == done.returncode, done.stdout + done.stderr
-        return done
 
-    return run
+def contents(directory):
+    """What every file below a directory holds."""
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def both_tiers(tmp_path_factory):
+    """A directory in which ``quick_full.py`` made ``quick``, then ``full``, and what ``quick`` held in between."""
+    directory = tmp_path_factory.mktemp("tumours")
+    run_in(directory, "quick_full.py")
+    before = contents(directory / "quick")
+    run_in(directory, "quick_full.py", "full")
+    return directory, before
+
+
+@pytest.fixture
+def tumours(both_tiers, tmp_path):
+    """A copy of ``quick`` and ``full`` in ``tmp_path``, to be drawn into."""
+    return shutil.copytree(both_tiers[0], tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture

@@ -17,27 +17,25 @@ def logged(run_dir, name):
 
 @pytest.mark.spec("S0.18", "S0.26", "S0.27")
 @pytest.mark.parametrize("tier", ["quick", "full"])
-def test_the_loss_curve_is_drawn_from_the_text_log_into_the_run_directory(run_script, tmp_path, tier):
+def test_the_loss_curve_is_drawn_from_the_text_log_into_the_run_directory(run_script, tumours, tier):
     """QUICK/train.log alone gives QUICK/loss_curve.webp, a WebP with one point per logged loss; likewise for full."""
-    run_script("quick_full.py", tier)
     done = run_script("loss_curve.py", tier)
-    points = logged(tmp_path / tier, "loss")
+    points = logged(tumours / tier, "loss")
     assert len(points) > 0
     assert done.stdout == f"{tier}/loss_curve.webp: {len(points)} points, 0 of them not finite\n"
-    with Image.open(tmp_path / tier / "loss_curve.webp") as image:
+    with Image.open(tumours / tier / "loss_curve.webp") as image:
         assert image.format == "WEBP"
         drawn = {color for _, color in image.convert("RGB").getcolors(maxcolors=1 << 24)}
     assert len(drawn) > 2
 
 
 @pytest.mark.spec("S0.26", "S0.28")
-def test_what_was_not_logged_is_not_drawn(run_script, tmp_path):
+def test_what_was_not_logged_is_not_drawn(run_script, tumours):
     """A quantity that was never logged is an error that lists what was; no file is made."""
-    run_script("quick_full.py")
     done = run_script("loss_curve.py", "quick", "perplexity", code=1)
     assert "'perplexity' was not logged in quick/train.log; logged were " in done.stderr
     assert "loss" in done.stderr
-    assert list((tmp_path / "quick").glob("*.webp")) == []
+    assert list((tumours / "quick").glob("*.webp")) == []
 
 
 @pytest.mark.spec("S0.28")

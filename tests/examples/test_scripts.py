@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.examples.conftest import contents
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 gives it
@@ -127,26 +128,24 @@ def test_the_documented_lines_choose_the_directory():
 
 
 @pytest.mark.spec("S0.2", "S0.3", "S0.4", "S0.14")
-def test_quick_and_full_are_kept_apart(run_script, tmp_path):
+def test_quick_and_full_are_kept_apart(both_tiers):
     """Without an argument the run is in ``quick``, with one in ``full``; each has its own log, facts and tier."""
-    run_script("quick_full.py")
-    quick = {path: path.read_bytes() for path in (tmp_path / "quick").rglob("*") if path.is_file()}
-    run_script("quick_full.py", "full")
-    assert quick == {path: path.read_bytes() for path in (tmp_path / "quick").rglob("*") if path.is_file()}
+    directory, quick = both_tiers
+    assert quick == contents(directory / "quick")
     for tier, epochs in (("quick", 4), ("full", 40)):
-        identity = json.loads((tmp_path / tier / "run.json").read_text(encoding="utf-8"))
+        identity = json.loads((directory / tier / "run.json").read_text(encoding="utf-8"))
         assert tier == identity["tier"]
-        lines = (tmp_path / tier / "train.log").read_text(encoding="utf-8").splitlines()
+        lines = (directory / tier / "train.log").read_text(encoding="utf-8").splitlines()
         assert epochs == sum('"accuracy"' in line and '"split"' not in line for line in lines)
 
 
 @pytest.mark.spec("S0.5", "S0.6", "S0.7")
-def test_a_hypothesis_with_its_criteria(run_script, read_events, tmp_path):
+def test_a_hypothesis_with_its_criteria(both_tiers, read_events):
     """The statement and the criteria stand at the start, their verdicts from recorded metrics at the end."""
-    run_script("quick_full.py", "full")
-    (start,) = read_events(tmp_path / "full", "on_start")
+    directory, _ = both_tiers
+    (start,) = read_events(directory / "full", "on_start")
     assert start["hypothesis"].startswith("a linear model tells malignant")
-    (ended,) = read_events(tmp_path / "full", "on_train_end")
+    (ended,) = read_events(directory / "full", "on_train_end")
     assert start["success"] == [verdict["text"] for verdict in ended["success"]]
     assert [verdict["passed"] for verdict in ended["success"]] == [True, True, True]
     assert all("value" in verdict["evidence"] for verdict in ended["success"])

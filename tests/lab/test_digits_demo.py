@@ -190,22 +190,31 @@ def test_options_set_the_two_tiers(tmp_path):
     assert re.findall(r"FULL EVAL - Step (\d+)", output) == ["40", "80"]
 
 
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The directory and the output of a quick demo of one seed, in JSON, its runs elsewhere than usual."""
+    directory = tmp_path_factory.mktemp("quick")
+    return directory, demo(directory, "--json", "--quick", "--seeds", "1", "--root", "there")
+
+
 @pytest.mark.spec("S0.4")
-def test_quick_is_recorded_as_quick(tmp_path):
+def test_quick_is_recorded_as_quick(quick, read_rows):
     """``--quick`` takes a third of the steps, and each run says that it was the quick tier."""
-    demo(tmp_path, "--quick", "--seeds", "1", "--root", "there")
-    runs = list((tmp_path / "there").glob("run_*"))
-    assert len(runs) == 3
-    assert {"quick"} == {json.loads((run / "run.json").read_text(encoding="utf-8"))["tier"] for run in runs}
+    directory, _ = quick
+    runs = {path.name.split("_")[2]: path for path in (directory / "there").glob("run_*")}
+    assert set(runs) == {"mlp-seed0", "linear-seed0", "mlp-too-fast-seed0"}
+    tiers = {json.loads((path / "run.json").read_text(encoding="utf-8"))["tier"] for path in runs.values()}
+    assert tiers == {"quick"}
+    assert [len(read_rows(runs[name])) for name in ("mlp-seed0", "linear-seed0")] == [200, 200]
 
 
-def test_json_is_one_strict_line(tmp_path):
+def test_json_is_one_strict_line(quick):
     """``--json`` prints nothing else; a number that is not finite is null and named, never a bare NaN."""
+    directory, output = quick
 
     def refuse(word):
         raise AssertionError(word)
 
-    output = demo(tmp_path, "--json", "--quick", "--seeds", "1")
     assert len(output.splitlines()) == 1
     study = json.loads(output, parse_constant=refuse)
     runs = {run["name"]: run for run in study["runs"]}
@@ -218,7 +227,7 @@ def test_json_is_one_strict_line(tmp_path):
     diverged = runs["mlp-too-fast"]
     assert (diverged["test_loss"], diverged["nonfinite"]["test_loss"]) == (None, "nan")
     assert diverged["success"][0] == {"text": "loss is finite on train", "passed": False}
-    assert all(run["errors"] == [] and (tmp_path / run["run_dir"]).is_dir() for run in runs.values())
+    assert all(run["errors"] == [] and (directory / run["run_dir"]).is_dir() for run in runs.values())
 
 
 KILLED = """

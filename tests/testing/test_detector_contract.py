@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from datetime import UTC, datetime
@@ -47,6 +48,21 @@ class High(Quiet):
         return self.alert(sample, "high", severity="warning") if self.is_active and not self.is_quiet(sample) else None
 
 
+@functools.lru_cache(maxsize=64)
+def kept(kind, *, roles, **settings):
+    """A sound training, made once: most detectors are asked about the same ones."""
+    return healthy(kind, roles=roles, **settings)
+
+
+@pytest.fixture
+def streams_made_once(monkeypatch):
+    """The suite takes a sound training that it has made before; what it is depends on its arguments only."""
+    monkeypatch.setattr(
+        contract, "healthy", lambda kind, *, roles, **settings: kept(kind, roles=tuple(roles), **settings)
+    )
+
+
+@pytest.mark.usefixtures("streams_made_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_built_in_holds_the_contract(name):
     """What is offered is silent on sound trainings, repeatable, resumable, bounded, quick and unbreakable."""
@@ -69,14 +85,18 @@ def test_all_built_ins_together_keep_a_bounded_state():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_all_built_ins_keep_a_bounded_state_over_ten_million_records():
-    """The same over 10 000 000 records, and the process is no more than eight megabytes larger than after 200 000."""
+@pytest.mark.timeout(3600)
+def test_all_built_ins_keep_a_bounded_state_over_a_million_records():
+    """The same over 1 000 000 records, and the process is no more than eight megabytes larger than after 200 000.
+
+    Every role is logged, so that each detector is asked; ``tests/watch/test_cost.py`` goes on to 10 000 000 records of
+    what most trainings log.
+    """
     makes = [plugins.load(GROUP, name) for name in NAMES]
     process = psutil.Process()
     contract.check_bounded(*makes, num_records=200_000, is_traced=False)
     before = process.memory_info().rss
-    assert contract.check_bounded(*makes, num_records=10_000_000, is_traced=False) < 65_536
+    assert contract.check_bounded(*makes, num_records=1_000_000, is_traced=False) < 65_536
     assert process.memory_info().rss - before < 8_000_000
 
 

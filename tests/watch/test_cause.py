@@ -166,10 +166,12 @@ def test_what_a_cause_explains_is_of_its_own_family(name):
     assert {FAMILY.get(it) for it in explains} == {FAMILY.get(name)}
 
 
-def test_four_detectors_explain():
-    """Those of the built-in ones whose signal moves before what it does to the loss and to the gradient."""
+def test_who_explains():
+    """Those whose signal moves before what it does to the loss and the norm, and those who say more than the norm."""
     causes = {it for it in NAMES if isinstance(plugins.load(GROUP, it)(), Cause)}
-    assert causes == {"dead_units", "exploding_gradient", "gan_imbalance", "posterior_collapse"}
+    by_norm = {it for it in causes if "exploding_gradient" in plugins.load(GROUP, it).explains}
+    assert {"dead_units", "exploding_gradient", "gan_imbalance", "posterior_collapse"} <= causes
+    assert {"data_shift", "divergence", "loss_spike"} <= by_norm
 
 
 def test_the_first_record_out_of_range_is_found():

@@ -131,3 +131,8 @@ def test_every_type_has_its_place():
     assert names <= set(PRECEDENCE)
     assert len(PRECEDENCE) == len(set(PRECEDENCE)) == 28
     assert set(FAMILY) <= set(PRECEDENCE)
+
+
+def test_what_is_leaked_is_named_before_the_slowness_that_it_causes():
+    """Of alerts at one record the cause comes first."""
+    assert PRECEDENCE.index("memory_growth") < PRECEDENCE.index("throughput_drop")

@@ -233,6 +233,22 @@ def test_a_turn_comes_the_later_the_longer_the_run(count, turns):
     assert found == turns
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_no_turn_comes_before_the_next_is_said_to_come(blocks):
+    """At each end of a block: the first turn after it is as far away as was said, by counting on to it."""
+    signal, said = Signal.of("metric", "train", ROLES["reward"]), {}
+    turns = []
+    for step, value in enumerate(gauss(6000)):
+        signal.take(value, float(step))
+        if signal.count % BLOCK == 0:
+            said[signal.count] = signal.count + signal.next_turn(blocks)
+            turns += [signal.count] if signal.is_turn(blocks) else []
+    late = {count: at for count, at in said.items() if 512 <= count < 5900}
+    nearest = {count: next(turn for turn in turns if turn > count) for count in late}
+    assert {count: at for count, at in late.items() if at > nearest[count]} == {}
+    assert {count: at for count, at in late.items() if at < nearest[count] and not 4000 < count < 4160} == {}
+
+
 def test_the_tail_is_that_of_the_blocks_before_the_newest_look():
     """Of 32 of them the third highest peak, by a dull computation beside it, whatever came since."""
     signal, peaks = Signal.of("metric", "train", ROLES["reward"]), []

@@ -64,8 +64,13 @@ class Schedule(msgspec.Struct):
         self.fell = self.fell or value < 0.9 * self.peak
 
     def take_many(self, values: Sequence[float], steps: Sequence[float]) -> None:
-        """Take some learning rates one after the other; one that stays what it is costs nothing."""
-        if min(values) == max(values) == self.lr:
+        """Take some learning rates one after the other; one that stays, or comes down, costs next to nothing."""
+        low, high, before = min(values), max(values), self.lr
+        if low == high == before:
+            return
+        # a schedule that comes down smoothly makes no peak and no jump, whatever its shape; a NaN is found neither
+        if low > 0.0 and high <= self.peak and max(high, before) < LR_JUMP * min(low, before) and self.fell:
+            self.lr = values[-1]
             return
         for value, step in zip(values, steps, strict=True):
             self.take(value, step)

@@ -21,6 +21,8 @@ from barograph.watch.signal import Signal
 
 Pace = Literal["record", "block", "nonfinite"]
 COOLDOWN_RECORDS: Final = 50
+FOREVER: Final = 2**62
+"""More records than any run has."""
 
 
 class Sample:
@@ -64,6 +66,10 @@ class Detector(msgspec.Struct):
     Attributes:
         is_active: whether what it looks for holds now; an incident goes on while it does.
         quiet_until: the number of records before which it says nothing again.
+        rests_until: the number of records (``Context.num_records``) before which ``update`` would change nothing and
+            say nothing, whatever they hold, so that it is not called; 0 for one that never rests. It is meant for
+            warm-up, for one that looks at every so many blocks (``Signal.next_turn``) and for one that is done
+            (``FOREVER``). Samples of the machine are no records: who lives on those alone must not rest.
     """
 
     name: ClassVar[str]
@@ -74,6 +80,7 @@ class Detector(msgspec.Struct):
 
     is_active: bool = False
     quiet_until: int = 0
+    rests_until: int = 0
 
     def update(self, sample: Sample) -> Alert | None:
         """Look at the next record.

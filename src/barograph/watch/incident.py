@@ -16,7 +16,7 @@ PRECEDENCE: Final = (
     *("non_finite", "loss_scale", "learning_rate", "exploding_gradient", "data_shift", "loss_spike", "divergence"),
     *("vanishing_gradient", "dead_units", "frozen", "posterior_collapse", "codebook_collapse", "mode_collapse"),
     *("gan_imbalance", "entropy_collapse", "diffusion_anomaly", "degenerate_generation", "leakage", "overfitting"),
-    *("quality_drop", "underfitting", "oscillation", "plateau", "gradient_noise", "throughput_drop", "memory_growth"),
+    *("quality_drop", "underfitting", "oscillation", "plateau", "gradient_noise", "memory_growth", "throughput_drop"),
     *("stall", "stale_metric"),
 )
 """Causes before symptoms: of several alerts at one record the first is the one that opens the incident."""

@@ -26,6 +26,8 @@ PUSHED_RECORDS: Final = 4
 PUSHED_FACTOR: Final = 1.5
 GROWTH: Final = 1.6
 """What comes at once does not grow by more than this factor afterwards."""
+FEWEST_CLASSES: Final = 10
+MOST_CLASSES: Final = 1000
 _NOISE_OF_STEPS: Final = 1.4826 / math.sqrt(2)
 _NOISE_OF_BENDS: Final = 1.4826 / math.sqrt(6)
 
@@ -185,3 +187,13 @@ def steps_grew(sample: Sample, *, before: float) -> bool:
         if moved is not None and moved.surprise > 0 and moved.step < before:
             return True
     return False
+
+
+def num_classes(sample: Sample) -> float | None:
+    """How many there are to guess among: as configured, or as the first accuracies have it."""
+    configured = sample.context.setting("num_classes", "vocab_size", "num_labels")
+    accuracy = sample.get("accuracy")
+    if configured is not None or accuracy is None or not accuracy.recent:
+        return configured
+    share = accuracy.start / 100 if accuracy.high > 1.0 else accuracy.start
+    return min(max(1 / share, FEWEST_CLASSES), MOST_CLASSES) if share > 0.0 else MOST_CLASSES

@@ -68,7 +68,7 @@ class Monitor:
         self._sample = Sample(self.context)
         self._streams: dict[int, tuple[StreamHeader, StreamPlan]] = {}
         self._plans: dict[tuple[str, tuple[str, ...]], StreamPlan] = {}
-        self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._counts: dict[tuple[str, tuple[str, ...]], tuple[int, bool]] = {}
 
     def take(self, piece: Piece) -> list[Told]:
         """Take what happened next."""
@@ -118,8 +118,9 @@ class Monitor:
         plan = self._plans.get((split, names))
         if plan is None:
             signals = [(place, it) for place, name in enumerate(names, start=1) if (it := self._signal(name, split))]
-            count = self._counts.pop((split, names), 0)
-            plan = self._plans[split, names] = StreamPlan(split, signals, self.detectors, count=count)
+            count, is_frequent = self._counts.pop((split, names), (0, False))
+            plan = StreamPlan(split, signals, self.detectors, count=count, is_frequent=is_frequent)
+            self._plans[split, names] = plan
         return plan
 
     def _signal(self, name: str, split: str) -> Signal | None:
@@ -183,14 +184,22 @@ class Monitor:
 
     def _taken(self, plan: StreamPlan, num: int, told: list[Told]) -> None:
         """Ask the others about the newest of so many records."""
-        self._ask(plan.by_record, told)
         plan.count += num
-        if plan.count % BLOCK == 0:
+        is_block = not plan.count % BLOCK
+        if is_block or not plan.is_frequent:
+            self._ask(plan.by_record, told)
+        else:
+            self._sample.signals = plan.without_evaluations
+            self._ask(plan.by_record, told)
+            self._sample.signals = plan.with_roles
+        if is_block:
             if not self._sample.nonfinite:  # those that were asked at an odd record can find it over
                 for detector in plan.nonfinite:
                     if detector.is_active:
                         self._ask([detector], told)
             self._ask(plan.by_block, told)
+            if plan.has_evaluations and not plan.is_frequent:
+                plan.see_how_often(self.context.num_records)
         if self.incidents.open and self.context.num_records % SETTLE_RECORDS == 0:
             self._settle(told)
 
@@ -208,14 +217,17 @@ class Monitor:
             num = min(num, SETTLE_RECORDS - self.context.num_records % SETTLE_RECORDS)
         if num < MIN_CALM:
             return 0
-        for detector in plan.by_record:
-            if not detector.is_calm():
-                return 0
+        if not plan.is_calm():
+            return 0
         chunk = rows[place : place + num]
         columns = list(zip(*chunk, strict=True))
         scaled = plan.scaled(chunk, columns)
+        if scaled is None:  # what comes before the first that is not usual can be taken at once all the same
+            num = plan.num_usual(columns)
+            plan.careful_until = plan.count + num + 1
+            chunk, columns = chunk[:num], [column[:num] for column in columns]
+            scaled = plan.scaled(chunk, columns) if num >= MIN_CALM else None
         if scaled is None:
-            plan.careful_until = plan.count + num
             return 0
         steps = columns[0]
         for (column, signal, _), found in zip(plan.measured, scaled, strict=True):
@@ -229,7 +241,10 @@ class Monitor:
         return num
 
     def _ask(self, detectors: Sequence[Detector], told: list[Told]) -> None:
+        num_records = self.context.num_records
         for detector in detectors:
+            if detector.rests_until > num_records:
+                continue
             alert = detector.update(self._sample)
             if alert is not None:
                 self._put(alert, told)
@@ -271,12 +286,12 @@ class Monitor:
 
     def state(self) -> bytes:
         """Everything it has learned, to go on from later; a few kilobytes per metric."""
-        counts = self._counts | {key: plan.count for key, plan in self._plans.items()}
+        counts = self._counts | {key: (plan.count, plan.is_frequent) for key, plan in self._plans.items()}
         return msgspec.msgpack.encode(
             {
                 "context": self.context,
                 "incidents": self.incidents,
-                "counts": sorted((*key, count) for key, count in counts.items()),
+                "counts": sorted((*key, *count) for key, count in counts.items()),
                 "roles": {role: f"{it.split}/{it.name}" for role, it in self.context.signals.items()},
                 "detectors": {it.name: it for it in self.detectors},
             }
@@ -298,8 +313,8 @@ class Monitor:
             msgspec.msgpack.decode(states[it.name], type=type(it)) if it.name in states else it for it in self.detectors
         ]
         self._sample = Sample(self.context)
-        counts = msgspec.msgpack.decode(found["counts"], type=list[tuple[str, tuple[str, ...], int]])
-        self._counts = {(split, names): count for split, names, count in counts}
+        counts = msgspec.msgpack.decode(found["counts"], type=list[tuple[str, tuple[str, ...], int, bool]])
+        self._counts = {(split, names): (count, is_frequent) for split, names, count, is_frequent in counts}
         self._streams.clear()
         self._plans.clear()
 

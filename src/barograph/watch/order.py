@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from operator import le
+from typing import Any
 
 import msgspec
 
@@ -54,33 +54,60 @@ class OrderedState(msgspec.Struct, kw_only=True):
 
 
 class _Line:
-    """What waits of one file, oldest first, each with the latest time that the file had shown by then."""
+    """What waits of one file, oldest first, each with the latest time that the file had shown by then.
+
+    These times never fall, so what is in order up to a time is found by bisection and handed on as one list.
+    """
 
     def __init__(self, key: tuple[object, ...], header: StreamHeader | None) -> None:
         self.name = str(key[:-1])
         self.header = header
         self.peak_t = -math.inf
         self.is_set_back = False
-        self.waiting: deque[tuple[float, Event | Record | Row]] = deque()
+        self.times: list[float] = []
+        self.items: list[Any] = []
+        self.start = 0  # what stands before has been handed on
 
     def head(self) -> tuple[float, str]:
         """What decides whose turn it is."""
-        return self.waiting[0][0], self.name
+        return self.times[self.start], self.name
 
     def add(self, t: float, item: Event | Record | Row) -> None:
         self.is_set_back = t < self.peak_t
         self.peak_t = max(self.peak_t, t)
-        self.waiting.append((self.peak_t, item))
+        self.times.append(self.peak_t)
+        self.items.append(item)
 
     def add_rows(self, rows: Sequence[Row]) -> None:
         """The same for some rows, at once where none is earlier than the one before."""
         times = [row[-1] for row in rows]
-        if all(map(le, [self.peak_t, *times], times)):
-            self.waiting.extend(zip(times, rows, strict=True))
+        total = sum(times)
+        if total == total and self.peak_t <= times[0] and times == sorted(times):  # noqa: PLR0124 - NaN
+            self.times += times
+            self.items += rows
             self.peak_t, self.is_set_back = times[-1], False
             return
         for t, row in zip(times, rows, strict=True):
             self.add(t, row)
+
+    def take_until(self, limit_t: float, *, is_before: bool) -> list[Any]:
+        """Take what it has up to a time; at that very time one fact at least, so that it goes on.
+
+        Args:
+            limit_t: unix seconds, no earlier than the first that waits.
+            is_before: whether what is of that very time has to wait for other files.
+        """
+        start, find = self.start, bisect_left if is_before else bisect_right
+        end = max(find(self.times, limit_t, start), start + 1)
+        if end < len(self.times):
+            found, self.start = self.items[start:end], end
+            if 2 * end > len(self.times):
+                del self.times[:end], self.items[:end]
+                self.start = 0
+            return found
+        found = self.items[start:] if start else self.items
+        self.times, self.items, self.start = [], [], 0
+        return found
 
 
 class Ordered:
@@ -133,9 +160,9 @@ class Ordered:
                 key=json.dumps(key) if line.header is None else "",
                 peak_t=line.peak_t,
                 is_set_back=line.is_set_back,
-                times=[t for t, _ in line.waiting],
-                rows=[item for _, item in line.waiting if isinstance(item, tuple)],
-                texts=[_as_text(item) for _, item in line.waiting if not isinstance(item, tuple)],
+                times=line.times[line.start :],
+                rows=line.items[line.start :] if line.header is not None else [],
+                texts=list(map(_as_text, line.items[line.start :])) if line.header is None else [],
             )
             for key, line in self._lines.items()
         ]
@@ -158,8 +185,10 @@ class Ordered:
             header = headers[kept.stream] if kept.stream else None
             line = self._line(tuple(json.loads(kept.key)) if header is None else _key(header), header)
             line.peak_t, line.is_set_back = kept.peak_t, kept.is_set_back
-            items = kept.rows if header is not None else list(map(_of_text, kept.texts))
-            line.waiting.extend(zip(kept.times, items, strict=True))
+            line.times = kept.times
+            line.items = list(kept.rows) if header is not None else list(map(_of_text, kept.texts))
+            if len(line.times) != len(line.items):
+                raise ValueError(f"{len(line.times)} times of {len(line.items)} facts; read the run from its beginning")
             self.num_waiting += len(kept.times)
 
     def _add(self, fact: Fact) -> None:
@@ -181,32 +210,17 @@ class Ordered:
 
     def _release(self, until_t: float) -> Iterator[Piece]:
         while True:
-            ready = [line for line in self._lines.values() if line.waiting and line.waiting[0][0] <= until_t]
+            ready = [it for it in self._lines.values() if it.items and it.times[it.start] <= until_t]
             if not ready:
                 return
             line = min(ready, key=_Line.head)
-            others = [other.waiting[0][0] for other in ready if other is not line]
-            yield from self._released(line, min(others, default=until_t), is_before=bool(others))
-
-    def _released(self, line: _Line, limit_t: float, *, is_before: bool) -> Iterator[Piece]:
-        """What a file has up to a time; at that very time one fact at least, so that it goes on."""
-        rows: list[Row] = []
-        waiting = line.waiting
-        is_first = True
-        if line.header is not None and (waiting[-1][0] < limit_t if is_before else waiting[-1][0] <= limit_t):
-            rows = [item for _, item in waiting]  # type: ignore[misc] # a line with a header holds nothing but rows
-            self.num_waiting -= len(waiting)
-            waiting.clear()
-        while waiting and (is_first or (waiting[0][0] < limit_t if is_before else waiting[0][0] <= limit_t)):
-            _, item = waiting.popleft()
-            self.num_waiting -= 1
-            is_first = False
+            others = [other.times[other.start] for other in ready if other is not line]
+            found = line.take_until(min(others, default=until_t), is_before=bool(others))
+            self.num_waiting -= len(found)
             if line.header is None:
-                yield item  # type: ignore[misc] # a line without a header holds no rows
+                yield from found
             else:
-                rows.append(item)  # type: ignore[arg-type] # and one with a header nothing else
-        if rows and line.header is not None:
-            yield line.header, rows
+                yield line.header, found
 
 
 def _key(header: StreamHeader) -> tuple[object, ...]:

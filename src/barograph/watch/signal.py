@@ -144,10 +144,9 @@ class Signal(msgspec.Struct):
         self.count += 1
         if self.scale == "plain":
             return
+        if self.is_log and value < 0.0:
+            self._start_again()
         if self.is_log:
-            if value < 0.0:
-                self._start_again(value)
-                return
             # a loss of 0 is one that underflowed, or a perfect batch: as good as the best so far, and no other scale
             self._xs.append(math.log(value) if value else min(self._xs, default=0.0))
         else:
@@ -174,28 +173,33 @@ class Signal(msgspec.Struct):
         else:
             xs = list(values)
         ordered = sorted(xs)
-        if limit < math.inf and self._per_noise:
-            first = self._level + self.slope * (self.count + 1 - self._level_at)
-            last = first + self.slope * (len(values) - 1)
+        per_noise = self._per_noise
+        if limit < math.inf and per_noise:
+            slope = self.slope
+            first = self._level + slope * (self.count + 1 - self._level_at)
+            last = first + slope * (len(xs) - 1)
             low, high = (first, last) if first < last else (last, first)
-            if (ordered[-1] - low) * self._per_noise > limit or (high - ordered[0]) * self._per_noise > limit:
+            if (ordered[-1] - low) * per_noise > limit or (high - ordered[0]) * per_noise > limit:
                 return None
         return xs, ordered
 
     def take_calm(self, values: Sequence[float], steps: Sequence[float], scaled: Scaled) -> None:
         """Take values that ``scale_calm`` found to be usual, as it gave them."""
-        self.pass_calm(values, steps)
         xs, ordered = scaled
         self._xs += xs
         self._steps += steps
+        self.pass_calm(values, steps)
         if self.count >= self.next_block:
             self._close_block(ordered if len(ordered) == BLOCK else sorted(self._xs[-BLOCK:]))
 
     def pass_calm(self, values: Sequence[float], steps: Sequence[float]) -> None:
         """Take finite values, two or more, of a metric that has no statistics."""
         self.nonfinite_run = 0
-        if values[-1] != values[-2]:
-            self.num_same, self.value = 0, values[-1]
+        last = values[-1]
+        if last != values[-2]:
+            self.num_same, self.value = 0, last
+        elif last == self.value and values.count(last) == len(values):
+            self.num_same, self.value = self.num_same + len(values), last
         else:
             for value in values:
                 self.num_same = self.num_same + 1 if value == self.value else 0
@@ -265,6 +269,11 @@ class Signal(msgspec.Struct):
         count, times = self.count, 1 if self.count < EACH_FOURTH else 2
         return count < EACH_SECOND or not count // BLOCK % (times * blocks)
 
+    def next_turn(self, blocks: int) -> int:
+        """At the end of a block: for how many records ``is_turn`` cannot hold again; see ``Detector.rests_until``."""
+        each = blocks * (BLOCK if self.count < EACH_FOURTH else 2 * BLOCK)
+        return 0 if self.count < EACH_SECOND else each - self.count % each
+
     def by_factor(self, factor: float) -> float:
         """How much a change by a factor is on the signal's scale; without logarithms, that share of its level."""
         if self.is_log:
@@ -304,7 +313,7 @@ class Signal(msgspec.Struct):
                 return Moved(metric=self.name, step=step, surprise=max(min(z, MAX_Z), -MAX_Z))
         return None
 
-    def _start_again(self, value: float) -> None:
+    def _start_again(self) -> None:
         """Go on without logarithms: the metric is not positive, so a factor means nothing to it."""
         self.is_log, self.floor = False, 0.0
         for name in ("recent", "history"):
@@ -315,16 +324,10 @@ class Signal(msgspec.Struct):
             self._sum = self._num_summed * math.exp(min(self._sum / self._num_summed, MAX_LOG))
         self._peaks, self._num_late = [], 0
         self._per_noise, self.slope, self.early_noise = 0.0, 0.0, 0.0
-        self._xs.append(value)
-        self._steps.append(self.step)
-        if self.count >= self.next_block:
-            self._close_block(sorted(self._xs[-BLOCK:]))
 
     def _close_block(self, ordered: list[float]) -> None:
         """A block is over; these are its ``x``, sorted."""
-        xs, step, count = self._xs, self.step, self.count
-        median = ordered[BLOCK // 2]
-        recent = self.recent
+        step, count, median, recent = self.step, self.count, ordered[BLOCK // 2], self.recent
         if not recent:
             self.start = median
         if not (median >= self.best if self.better == "low" else median <= self.best):
@@ -340,22 +343,18 @@ class Signal(msgspec.Struct):
         self.next_block = count + BLOCK
         if self._per_noise:
             expected = self._level + self.slope * (count - self._level_at)
-            z = max(ordered[-1] - expected, expected - ordered[0]) * self._per_noise
-            self._peaks.append(min(z, MAX_Z))
+            above, below = ordered[-1] - expected, expected - ordered[0]
+            z = (max(below, above)) * self._per_noise
+            self._peaks.append(z if z < MAX_Z else MAX_Z)  # noqa: FURB136 - min takes five times as long
             self._num_late += 1
-            if len(self._peaks) > 2 * NUM_PEAKS:
-                del self._peaks[: -NUM_PEAKS - MOST_LATE]
-        if count < EACH_BLOCK or self._is_due(count // BLOCK):
+        if count < EACH_BLOCK or (not count // BLOCK % (2 if count < EACH_SECOND else 4) and self._is_due()):
             self._look_at_window()
-        if len(xs) > 2 * WINDOW:
-            del xs[:WINDOW], self._steps[:WINDOW]
+        if len(self._xs) > 2 * WINDOW:
+            del self._xs[:WINDOW], self._steps[:WINDOW]
 
-    def _is_due(self, block: int) -> bool:
-        """Whether the window is to be looked at after this block."""
-        blocks = 2 if self.count < EACH_SECOND else 4
-        if block % blocks or self.count < EACH_FOURTH or not block % 8:
-            return not block % blocks
-        late = self._num_late
+    def _is_due(self) -> bool:
+        """Whether the window is to be looked at now; in a long run it waits for the eighth block while all is usual."""
+        late = self._num_late if self.count >= EACH_FOURTH and self.count // BLOCK % MOST_LATE else 0
         return not late or max(self._peaks[-late:]) > USUAL_Z
 
     def _add_history(self) -> None:
@@ -376,6 +375,8 @@ class Signal(msgspec.Struct):
         older, newer = sorted(values[: size // 2]), sorted(values[size // 2 :])
         self._halves = older + newer
         self._num_late = 0
+        if len(self._peaks) > 2 * NUM_PEAKS:
+            del self._peaks[:-NUM_PEAKS]
         self.noise = noise = max(self._noise_of(values), self.floor)
         if size < WARM_RECORDS:
             return

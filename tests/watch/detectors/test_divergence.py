@@ -10,6 +10,7 @@ from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
 
 from barograph.watch.detectors.data_shift import DataShift
 from barograph.watch.detectors.divergence import ABRUPT_HOLD, Divergence
+from barograph.watch.detectors.exploding_gradient import ExplodingGradient
 
 
 def rising(*, at=400, factor=1.02, num_records=600, noise=0.05, top=50.0):
@@ -140,3 +141,27 @@ def test_a_penalty_that_is_given_more_weight_explains_the_loss(detector):
     ]
     told = [watch([detector()], [row for (row,) in rows[start : start + 430]]) for start in (0, 450)]
     assert [len(it) for it in told] == [0, 1]
+
+
+@pytest.mark.parametrize(("sigma", "expected"), [(0.05, "data_shift"), (1.0, "divergence")])
+def test_a_norm_that_rose_with_its_loss_is_told_as_what_the_loss_did(sigma, expected):
+    """Told by the norm twelve records later: a clean step is other data, one that scatters is no level to step to."""
+    rng = random.Random(3)
+    rows = []
+    for step in range(420):
+        level, norm, noise = (3.0, 9.0, sigma) if step >= 400 else (0.3, 1.0, 0.05)
+        values = {"loss": level * math.exp(rng.gauss(0, noise)), "grad_norm": norm * math.exp(rng.gauss(0, 0.1))}
+        rows.append(("train", step, values))
+    found = watch([Divergence(), DataShift(), ExplodingGradient()], rows)
+    assert types(found)[0] == expected
+    assert found[0][1].step <= 415
+
+
+@pytest.mark.parametrize(("tail", "earliest", "latest"), [(2.2, 411, 430), (0.5, 422, 430)])
+def test_a_loss_that_has_lost_most_of_its_rise_is_left_to_loss_spike(tail, earliest, latest):
+    """For twenty-two records; where it is back at its first level, there is nothing to wait for."""
+    rng = random.Random(2)
+    values = [2.3] * 60 + [2.3 * 0.97**it for it in range(100)] + [0.11] * 240 + [2.0, 8.0, 20.0, 30.0] + [tail] * 60
+    found = watch([Divergence()], losses([it * math.exp(rng.gauss(0, 0.03)) for it in values]))
+    assert types(found) == ["divergence"]
+    assert earliest <= found[0][1].step <= latest

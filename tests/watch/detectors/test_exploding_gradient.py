@@ -174,10 +174,23 @@ def test_a_bad_batch_is_left_to_the_detectors_that_know_it():
 
 
 def test_what_came_with_the_loss_and_stays_is_told_later():
-    """Other data are told by others within sixteen records; the gradient is told after these, dated to its onset."""
+    """Other data are told by others within twelve records; the gradient is told after these, dated to its onset."""
     (told,) = watched(with_loss(300))
     assert told.alert.since_step == ONSET
-    assert ONSET + 16 <= told.alert.step <= ONSET + 18
+    assert ONSET + 12 <= told.alert.step <= ONSET + 14
+    assert "0.9835 to 50" in told.alert.text
+
+
+@pytest.mark.parametrize(("delay", "factor", "expected"), [(0, 10.0, 12), (1, 10.0, 12), (1, 50.0, 1), (0, 200.0, 1)])
+def test_what_moved_first_decides_whether_it_waits(delay, factor, expected):
+    """A loss that comes with the norm or a record later is waited for, unless it explains too little of the norm."""
+    rows = healthy()
+    for row in rows[ONSET:]:
+        row[2] *= factor
+    for row in rows[ONSET + delay :]:
+        row[1] *= 8.0
+    (told,) = watched(rows)
+    assert ONSET + expected <= told.alert.step <= ONSET + expected + 2
 
 
 def test_a_gradient_that_was_there_before_the_loss_is_told_at_once():
@@ -216,6 +229,17 @@ def test_a_norm_that_scatters_with_its_loss_is_silent(seed):
     loss, norm = scattered(lambda step: 2.0 * math.exp(-step / 150), at(1.0), sigma=0.9, seed=seed)
     slow = lambda step: norm(step) * math.exp(-step / 300)  # noqa: E731 - a curve
     assert watched(rows_of(loss, noisy(slow, sigma=0.15, seed=seed), num_records=1000)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_new_level_that_no_single_record_shows_is_told(seed):
+    """Ten times as large, among norms that scatter by a factor of two."""
+    rising = then(at(0.7), ONSET, at(7.0))
+    norm = noisy(rising, sigma=0.65, seed=seed)
+    (told,) = watched(rows_of(noisy(at(0.3), sigma=0.3, seed=seed + 50), norm))
+    assert told.alert.type == "exploding_gradient"
+    assert ONSET <= told.alert.step <= ONSET + 32
+    assert watched(rows_of(noisy(at(0.3), sigma=0.3, seed=seed + 50), noisy(at(0.7), sigma=0.65, seed=seed))) == []
 
 
 def test_the_largest_norms_tell_where_most_are_next_to_nothing():

@@ -101,6 +101,17 @@ def test_a_rate_that_falls_to_next_to_nothing_at_once_is_told(rate):
     assert told.alert.remedies[0].change == {"lr": 0.1}
 
 
+def test_a_rate_that_creeps_above_the_peak_it_had_come_down_from_is_told():
+    """A cosine that turns and goes on rising is no restart: those go back to the peak and not beyond."""
+    falling = schedule("cosine")[:500]
+    rising = [falling[-1] * (1 + 0.05 * place) for place in range(200)]
+    (told,) = watched(falling + rising)
+    assert "its peak before it came down" in told.alert.text
+    assert 500 - 8 <= told.alert.since_step <= 500
+    assert told.step < 500 + 2.5 * max(falling) / falling[-1] / 0.05 + 8
+    assert watched(falling + [min(rate, 1.2 * max(falling)) for rate in rising]) == []
+
+
 def test_a_rate_that_creeps_up_from_where_it_had_settled_is_told():
     """A warm-up that never ends: no single record jumps."""
     (told,) = watched([0.01] * 300 + [0.01 * (1 + 0.01 * step) for step in range(700)])

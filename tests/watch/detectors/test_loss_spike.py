@@ -8,6 +8,7 @@ import random
 import pytest
 from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
 
+from barograph.watch.detectors.exploding_gradient import ExplodingGradient
 from barograph.watch.detectors.loss_spike import LOOKS, LossSpike
 
 
@@ -184,3 +185,48 @@ def test_bumps_after_a_planned_restart_are_none_until_the_learning_rate_is_down_
 def student(rng, freedom):
     """One value of Student's t."""
     return rng.gauss(0, 1) / math.sqrt(sum(rng.gauss(0, 1) ** 2 for _ in range(freedom)) / freedom)
+
+
+def test_a_hump_that_takes_as_long_to_climb_as_to_come_down_is_none():
+    """A jump is made by one record or two; a codebook that is found, or a slow swing, climbs for twenty."""
+    values = decay(noise=0.02)
+    for place in range(-20, 21):
+        values[300 + place] *= math.exp(2.0 * (1.0 - abs(place) / 20))
+    assert watch([LossSpike()], losses(values)) == []
+
+
+@pytest.mark.parametrize(("role", "expected"), [("reward", []), ("entropy", []), ("accuracy", ["loss_spike"])])
+def test_the_surrogate_of_a_policy_has_no_level_to_spike_from(role, expected):
+    """It is negative as often as not, and jumps with each change of its terms; another negative loss can spike."""
+    rng = random.Random(0)
+    values = [-1.0 + rng.gauss(0, 0.02) for _ in range(400)]
+    values[300:303] = [1.0, 1.1, 0.9]
+    rows = [("train", step, {"loss": value, role: 0.5 + rng.gauss(0, 0.01)}) for step, value in enumerate(values)]
+    assert types(watch([LossSpike()], rows)) == expected
+
+
+def with_norms(values, norms):
+    """Losses and gradient norms as records."""
+    return [("train", step, {"loss": a, "grad_norm": b}) for step, (a, b) in enumerate(zip(values, norms, strict=True))]
+
+
+@pytest.mark.parametrize(("num_high", "expected"), [(2, ["loss_spike"]), (60, [])])
+def test_while_the_gradient_norm_stays_high_the_loss_is_not_back(num_high, expected):
+    """A bad batch is gone with its gradient; what stays is another matter, though the loss be low for two records."""
+    rng = random.Random(1)
+    values, norms = decay(), [math.exp(rng.gauss(0, 0.2)) for _ in range(600)]
+    values[400:402] = [30 * it for it in values[400:402]]
+    norms[400 : 400 + num_high] = [20 * it for it in norms[400 : 400 + num_high]]
+    assert types(watch([LossSpike()], with_norms(values, norms))) == expected
+
+
+def test_a_spike_that_left_the_norm_high_is_told_in_place_of_the_norm():
+    """The norm is told as what it is a trace of, dated to the jump of the loss."""
+    rng = random.Random(1)
+    values, norms = decay(), [math.exp(rng.gauss(0, 0.2)) for _ in range(600)]
+    for place in range(400, 600):
+        values[place] *= 300 if place < 402 else 6
+        norms[place] *= 20
+    told = watch([LossSpike(), ExplodingGradient()], with_norms(values, norms))
+    assert types(told)[0] == "loss_spike"
+    assert told[0][1].since_step == 400

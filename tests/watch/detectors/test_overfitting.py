@@ -109,3 +109,22 @@ def test_validation_below_training_is_silent():
     trains = falling(2000)
     vals = [0.7 * trains[50 * place + 49] for place in range(40)]
     assert watch([Overfitting()], with_evaluations(trains, vals, every=50)) == []
+
+
+@pytest.mark.parametrize("slope", [-0.01, 0.02])
+def test_a_jump_that_only_comes_down_again_is_none(slope):
+    """After a jump of an eighth it is told where the loss rises on, and not where it falls at each evaluation."""
+    vals = [2.0 * 0.6**place for place in range(5)]
+    vals += [1.125 * vals[-1] * (1 + slope) ** place for place in range(6)]
+    trains = [2.0 * 0.985**place for place in range(20 * len(vals))]
+    told = watch([Overfitting()], with_evaluations(trains, vals, every=20))
+    assert types(told) == ["overfitting"] * (slope > 0)
+
+
+def test_a_small_rise_late_in_a_long_run_is_told():
+    """By an eighth, from a twentieth of what the loss began with, over two hundred evaluations."""
+    vals = [2.0 * math.exp(-min(place, 60) / 20) * (1 + 0.01 * max(min(place - 60, 13), 0)) for place in range(100)]
+    trains = [2.0 * math.exp(-place / 500) for place in range(20 * len(vals))]
+    ((_, alert),) = watch([Overfitting()], with_evaluations(trains, vals, every=20))
+    assert abs(alert.since_step - 61 * 20) <= 40
+    assert alert.step <= 77 * 20

@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch
+from tests.watch.loss_runs import HEALTHY, healthy, losses, train, types, watch, with_evaluations
 
 from barograph.watch.detectors.plateau import Plateau
 
@@ -118,3 +118,59 @@ def test_a_loss_that_stops_with_its_gradient_has_nothing_more_to_learn():
 def test_without_gradient_and_learning_rate_nobody_knows_why_it_stopped():
     """A step of an unknown schedule looks the same: first a fast fall, then a flat loss."""
     assert watch([Plateau()], losses(kinked()), total_steps=700) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", [12, 24, 48])
+def test_a_noisy_loss_at_its_floor_is_none(scale, seed):
+    """A fall of some dozen records, and then thousands at the floor, with noise that hides how it was reached."""
+    rng = random.Random(seed)
+    values = [(0.75 * math.exp(-place / scale) + 0.3) * math.exp(rng.gauss(0, 0.13)) for place in range(900)]
+    assert watch([Plateau()], losses(values, lr=0.01, grad_norm=0.7), total_steps=4000) == []
+
+
+def evaluated(vals, *, noise=0.4, pull=1.0):
+    """Training losses around those of the evaluations, one after each twenty records; and a learning rate."""
+    rng = random.Random(7)
+    trains = [vals[place // 20] * math.exp(rng.gauss(0, noise)) for place in range(20 * len(vals))]
+    return [
+        (split, step, {**it, "lr": 0.01, "grad_norm": pull if step >= 80 else 1.0} if split == "train" else it)
+        for split, step, it in with_evaluations(trains, vals, every=20)
+    ]
+
+
+def evenly(share, count):
+    """Evaluations that fall by the same little."""
+    return [0.3 * (1 - share) ** place for place in range(count)]
+
+
+def test_validation_that_hardly_changes_says_that_the_weights_do_not():
+    """Noise of the training loss hides the kink; what validation changes by is as small and even as no training's."""
+    ((_, alert),) = watch([Plateau()], evaluated([2.2, 1.2, 0.6, 0.31, *evenly(0.004, 12)]), total_steps=600)
+    assert (alert.type, alert.severity) == ("plateau", "info")
+    assert 60 <= alert.since_step <= 100
+    assert alert.step <= 200
+
+
+STEPS = random.Random(5)
+
+
+@pytest.mark.parametrize(
+    "vals",
+    [
+        [2.2, 1.2, 0.6, 0.31, *(it * math.exp(STEPS.gauss(0, 0.01)) for it in evenly(0.004, 12))],
+        [0.3 + 1.9 * math.exp(-0.9 * place) for place in range(16)],
+        [2.0 * (1 + place) ** -0.5 for place in range(16)],
+        [2.2, 8.0, 4.0, 2.1, *(2.0 * 0.996**place for place in range(12))],
+    ],
+    ids=["noise_of_steps", "approach", "power_law", "fell_back"],
+)
+def test_validation_of_a_live_training_is_silent(vals):
+    """Steps leave noise in it, a floor is approached, a power law decelerates, and a rise that went back is none."""
+    assert watch([Plateau()], evaluated(vals), total_steps=600) == []
+
+
+def test_validation_that_stands_with_the_gradient_gone_is_at_its_floor():
+    """The same evaluations, with a gradient of a fifth."""
+    vals = [2.2, 1.2, 0.6, 0.31, *evenly(0.004, 12)]
+    assert watch([Plateau()], evaluated(vals, pull=0.2), total_steps=600) == []

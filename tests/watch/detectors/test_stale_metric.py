@@ -142,3 +142,16 @@ def test_a_real_loop_that_logs_the_loss_of_an_old_batch_is_told_and_its_twin_is_
             rows.append((float(step), logged, 1000.0 + step))
         told = Monitor([StaleMetric()]).take((StreamHeader(run_id="a", columns=["step", "loss", "t"]), rows))
         assert expected == len(opened(told))
+
+
+@pytest.mark.parametrize(("num_examples", "expected"), [(1000, 0), (None, 1)], ids=["share_of_few", "measured"])
+def test_a_share_of_few_examples_may_stay_the_same(num_examples, expected):
+    """A model that changes no more gets the same ones right; a measure that never came back to a value does not."""
+
+    def quality(step, rng):
+        value = 0.6 + 0.37 * min(step / ONSET, 1.0) + rng.gauss(0, 0.02)
+        return round(value * num_examples) / num_examples if num_examples else value
+
+    kept = lambda step, rng: quality(step, rng) if step < ONSET else 0.97280966767  # noqa: E731 - a column
+    told = watched(loss=noisy, val_quality=kept)
+    assert expected == len(told)

@@ -135,7 +135,7 @@ class CodebookCollapse(Detector):
                 "a learning rate at which the encoder runs away from its codes",
             ],
             remedies=_remedies(sample.context),
-            confidence=0.83,
+            confidence=0.88,
         )
 
 

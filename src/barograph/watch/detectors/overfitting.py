@@ -16,7 +16,7 @@ from barograph.watch.signal import Signal
 from barograph.watch.surprise import STRICTNESS
 
 LEAST_FACTOR: Final = 1.08
-LEAST_SHARE: Final = 0.01
+LEAST_SHARE: Final = 0.005
 """Less than this share of the loss that the run began with is not worth a person's time."""
 NOISES: Final = 4.0
 TRAIN_FACTOR: Final = 1.05
@@ -31,9 +31,9 @@ class Overfitting(Detector):
     """The validation loss is eight per cent above its best for three evaluations; the training loss has fallen since.
 
     More than eight per cent where evaluations are noisy. Works from the fifth evaluation on, also with one per epoch.
-    Not for rises within one evaluation: those are other data.
+    Not for rises within one evaluation: those are other data, or, where it only comes down since, a jump.
 
-    Measured on the tuning half of FaultBench: 3 of 3 such faults noticed, after 20 steps in the median; 6 of 7 alerts
+    Measured on the tuning half of FaultBench: 7 of 8 such faults noticed, after 40 steps in the median; 15 of 17 alerts
     right, no false incident.
 
     Attributes:
@@ -75,7 +75,7 @@ class Overfitting(Detector):
         fall = max(math.log(TRAIN_FACTOR) * known.is_log[1], TRAIN_NOISES * known.train_noise())
         if not train < self.best_train - fall or hovers(sample):
             return None
-        return None if self._is_step() else self._found(sample, val, level, train, rise)
+        return None if self._is_step() or self._comes_back() else self._found(sample, val, level, train, rise)
 
     def _levels(self) -> tuple[list[float], float]:
         """The newest levels of the validation loss, smoothed where there are many, and that of the training loss."""
@@ -99,6 +99,10 @@ class Overfitting(Detector):
         steps = [after - before for before, after in pairwise(vals)]
         rise = vals[-1] - min(vals)
         return max(steps) > 0.8 * rise and abs(vals[-1] - vals[-HOLD]) < 0.2 * rise and rise > math.log(1.3)
+
+    def _comes_back(self) -> bool:
+        """Whether the loss has only come down again since its jump: what is learned too well goes on rising."""
+        return all(after < before for before, after in pairwise(self.evaluations.vals[-self.num_since :]))
 
     def _found(self, sample: Sample, val: Signal, level: float, train: float, rise: float) -> Alert:
         best, now, at = shown(val.value_of(self.best)), shown(val.value_of(level)), shown(self.best_step)
@@ -125,7 +129,7 @@ class Overfitting(Detector):
             evidence=evidence,
             causes=["more capacity than the training data hold", "too many passes over them"],
             remedies=_remedies(sample, self.best_step),
-            confidence=0.78,
+            confidence=0.84,
         )
 
 

