@@ -74,8 +74,9 @@ def test_names_that_cannot_be_files(tmp_path):
         build_filename("", "custom")
 
 
-def test_a_persons_settings_of_matplotlib_stay_theirs(tmp_path):
+def test_a_persons_settings_of_matplotlib_stay_theirs(tmp_path, monkeypatch):
     """They neither come into our figures nor are they changed by them; pyplot is never imported."""
+    monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # of another test in this process
     expected = save_figure(figure(), tmp_path, "a.png").read_bytes()
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 20.0}):
         assert expected == save_figure(figure(), tmp_path, "b.png").read_bytes()
