@@ -34,8 +34,8 @@ MAX_OVER_BARE = 3.0
 """All detectors, in times of a monitor without one; measured: 2.2 to 2.4."""
 MAX_OVER_ROWS = 50.0
 """All detectors, in times of reading the rows and adding up their numbers; measured: 19."""
-MAX_CALLS = 42.0
-"""Calls of functions per record, built-in ones included; measured: 35, and 66 when records are taken one by one."""
+MAX_CALLS = 32.0
+"""Calls of functions per record, built-in ones included; measured: 26, and 60 when records are taken one by one."""
 
 
 def rows_of(start: int, stop: int, *, seed: int = 0) -> list[tuple[float, ...]]:

@@ -63,12 +63,18 @@ def lr_jump(sample: Sample, signal: Signal, *, since: float, records: int = 4) -
     return f"the learning rate went from {shown(schedule.jump_from)} to {shown(schedule.jump_to)} there"
 
 
+def top_of(signal: Signal) -> float:
+    """The largest of the newest eight ``x``, of which there have to be some."""
+    if signal.count % BLOCK:
+        return max(signal.newest(BLOCK))
+    return signal.block[-1]
+
+
 def highest_of(signal: Signal) -> float:
     """The largest value of the newest block; zeros have no logarithm, but they do repeat themselves."""
-    newest = signal.newest(BLOCK)
-    if not newest or (signal.value == 0.0 and signal.num_same >= BLOCK - 1):
+    if not (signal.block or signal.newest(1)) or (signal.value == 0.0 and signal.num_same >= BLOCK - 1):
         return signal.value
-    return signal.value_of(max(newest))
+    return signal.value_of(top_of(signal))
 
 
 def median_of(values: list[float]) -> float:

@@ -10,8 +10,8 @@ is none). They are looked at every eighth record, less often in long runs, and a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from math import exp, inf, log, nan, sqrt
 from operator import sub
 from typing import Final
 
@@ -32,13 +32,14 @@ WARM_RECORDS: Final = 24
 EACH_BLOCK: Final = 128
 EACH_SECOND: Final = 512
 EACH_FOURTH: Final = 4096
-"""Up to so many records the window is looked at each block, each second or fourth one; then, while all is usual, each
-eighth: runs are long."""
+"""Up to so many records the window is looked at each block, each second or fourth one; then mostly each eighth."""
 USUAL_Z: Final = 6.0
 MAX_Z: Final = 1e6
 MAX_LOG: Final = 700.0
+_MIDDLE: Final = BLOCK // 2
+_MOST_RECENT: Final = 2 * NUM_RECENT
 _SPREAD_OF_QUARTILES: Final = 1 / 1.349
-_NOISE_OF_STEPS: Final = 1.4826 / math.sqrt(2)
+_NOISE_OF_STEPS: Final = 1.4826 / sqrt(2)
 Scaled = tuple[list[float], list[float]]
 """Some values on the scale of their signal, as they came and sorted."""
 
@@ -75,6 +76,7 @@ class Signal(msgspec.Struct):
         history_steps: the last step of each.
         history_records: how many records one of them stands for.
         next_block: the count at which the next block is over.
+        block: the ``x`` of the newest block that is over, sorted.
     """
 
     name: str
@@ -85,17 +87,17 @@ class Signal(msgspec.Struct):
     floor: float = 0.0
     is_log: bool = False
     count: int = 0
-    value: float = math.nan
+    value: float = nan
     step: float = 0.0
-    first_step: float = math.nan
+    first_step: float = nan
     num_nonfinite: int = 0
     nonfinite_run: int = 0
     num_same: int = 0
     noise: float = 0.0
     early_noise: float = 0.0
     slope: float = 0.0
-    start: float = math.nan
-    best: float = math.nan
+    start: float = nan
+    best: float = nan
     best_step: float = 0.0
     recent: list[float] = []
     recent_steps: list[float] = []
@@ -103,6 +105,7 @@ class Signal(msgspec.Struct):
     history_steps: list[float] = []
     history_records: int = BLOCK
     next_block: int = BLOCK
+    block: list[float] = []
     _xs: list[float] = []
     _steps: list[float] = []
     _level: float = 0.0
@@ -110,9 +113,8 @@ class Signal(msgspec.Struct):
     _per_noise: float = 0.0
     _halves: list[float] = []
     _peaks: list[float] = []
-    _num_late: int = 0
+    _next_look: int = BLOCK
     _sum: float = 0.0
-    _num_summed: int = 0
 
     @classmethod
     def of(cls, name: str, split: str, role: Role | None) -> Signal:
@@ -148,7 +150,7 @@ class Signal(msgspec.Struct):
             self._start_again()
         if self.is_log:
             # a loss of 0 is one that underflowed, or a perfect batch: as good as the best so far, and no other scale
-            self._xs.append(math.log(value) if value else min(self._xs, default=0.0))
+            self._xs.append(log(value) if value else min(self._xs, default=0.0))
         else:
             self._xs.append(value)
         self._steps.append(step)
@@ -156,29 +158,24 @@ class Signal(msgspec.Struct):
             self._close_block(sorted(self._xs[-BLOCK:]))
 
     def scale_calm(self, values: Sequence[float], limit: float) -> Scaled | None:
-        """Values on the signal's scale, when none of them is further than a limit from what is expected.
+        """The next values, all finite, on the signal's scale; None when they have to be taken one by one.
 
-        Args:
-            values: the next ones, all of them finite; none but the last may close a block.
-            limit: in units of noise.
-
-        Returns:
-            None when they have to be taken one by one.
+        That is when one of them is further than a limit, in units of noise, from what is expected. None but the last
+        may close a block.
         """
         if self.is_log:
             try:
-                xs = list(map(math.log, values))
+                xs = list(map(log, values))
             except ValueError:  # one of them is not positive
                 return None
         else:
             xs = list(values)
         ordered = sorted(xs)
-        per_noise = self._per_noise
-        if limit < math.inf and per_noise:
+        if limit < inf and (per_noise := self._per_noise):
             slope = self.slope
             first = self._level + slope * (self.count + 1 - self._level_at)
             last = first + slope * (len(xs) - 1)
-            low, high = (first, last) if first < last else (last, first)
+            low, high = (first, last) if slope > 0.0 else (last, first)
             if (ordered[-1] - low) * per_noise > limit or (high - ordered[0]) * per_noise > limit:
                 return None
         return xs, ordered
@@ -186,28 +183,33 @@ class Signal(msgspec.Struct):
     def take_calm(self, values: Sequence[float], steps: Sequence[float], scaled: Scaled) -> None:
         """Take values that ``scale_calm`` found to be usual, as it gave them."""
         xs, ordered = scaled
-        self._xs += xs
-        self._steps += steps
+        self._xs.extend(xs)  # storing the list anew, as += does, takes as long as this
+        self._steps.extend(steps)
         self.pass_calm(values, steps)
         if self.count >= self.next_block:
             self._close_block(ordered if len(ordered) == BLOCK else sorted(self._xs[-BLOCK:]))
 
     def pass_calm(self, values: Sequence[float], steps: Sequence[float]) -> None:
         """Take finite values, two or more, of a metric that has no statistics."""
-        self.nonfinite_run = 0
+        if self.nonfinite_run:  # here and below: to look is cheaper than to store
+            self.nonfinite_run = 0
         last = values[-1]
         if last != values[-2]:
-            self.num_same, self.value = 0, last
+            if self.num_same:
+                self.num_same = 0
         elif last == self.value and values.count(last) == len(values):
-            self.num_same, self.value = self.num_same + len(values), last
+            self.num_same += len(values)
         else:
+            before, num_same = self.value, self.num_same
             for value in values:
-                self.num_same = self.num_same + 1 if value == self.value else 0
-                self.value = value
-        if not self.count:
+                num_same = num_same + 1 if value == before else 0
+                before = value
+            self.num_same = num_same
+        self.value, self.step = last, steps[-1]
+        count = self.count
+        if not count:
             self.first_step = steps[0]
-        self.step = steps[-1]
-        self.count += len(values)
+        self.count = count + len(values)
 
     @property
     def x(self) -> float:
@@ -240,7 +242,7 @@ class Signal(msgspec.Struct):
     @property
     def tail(self) -> float:
         """How large ``|z|`` was before the window was looked at, its rare peaks left out: usual for heavy tails."""
-        until = len(self._peaks) - self._num_late
+        until = len(self._peaks) - self._num_late()
         highest = sorted(self._peaks[max(until - NUM_PEAKS, 0) : until])
         rare = -3 if len(highest) > 3 else 0  # noqa: PLR2004 - the two rarest may be faults
         return highest[rare] if highest else 0.0
@@ -262,12 +264,9 @@ class Signal(msgspec.Struct):
         return self._per_noise > 0.0
 
     def is_turn(self, blocks: int) -> bool:
-        """Whether one who looks at this block of a long run, and at each of so many before, has to do so now.
-
-        For detectors that are asked each block: at first they look each time, after very many records half as often.
-        """
-        count, times = self.count, 1 if self.count < EACH_FOURTH else 2
-        return count < EACH_SECOND or not count // BLOCK % (times * blocks)
+        """Whether one who looks at every so many blocks, in a short run at each, has to do so at this one."""
+        count = self.count
+        return count < EACH_SECOND or not count // BLOCK % (blocks if count < EACH_FOURTH else 2 * blocks)
 
     def next_turn(self, blocks: int) -> int:
         """At the end of a block: for how many records ``is_turn`` cannot hold again; see ``Detector.rests_until``."""
@@ -277,12 +276,12 @@ class Signal(msgspec.Struct):
     def by_factor(self, factor: float) -> float:
         """How much a change by a factor is on the signal's scale; without logarithms, that share of its level."""
         if self.is_log:
-            return math.log(factor)
+            return log(factor)
         return (factor - 1.0) * max(abs(self.median), self.noise)
 
     def value_of(self, x: float) -> float:
         """A number on the signal's scale in the metric's own unit."""
-        return math.exp(min(x, MAX_LOG)) if self.is_log else x
+        return exp(MAX_LOG if x > MAX_LOG else x) if self.is_log else x  # noqa: FURB136 - min takes five times as long
 
     def newest(self, count: int) -> list[float]:
         """The newest ``x``, oldest first; at most a window of them."""
@@ -291,18 +290,16 @@ class Signal(msgspec.Struct):
     def level(self, num_blocks: int) -> float:
         """The median of the newest blocks' medians; NaN when there are not so many."""
         if len(self.recent) < num_blocks:
-            return math.nan
+            return nan
         return sorted(self.recent[-num_blocks:])[num_blocks // 2]
 
     def moved(self, *, since: int, least: float) -> Moved | None:
-        """The first of the newest records that is out of the usual range of those before; None when none is.
+        """The first of the newest records, fewer than half a window, that is out of the usual range of those before.
 
-        Args:
-            since: look at so many of the newest records; fewer than half a window.
-            least: how far out, in units of noise.
+        None when none of them is so many times the noise from what was expected.
         """
         before = self._xs[-WINDOW:-since]
-        noise = max(self._noise_of(before), self.floor)
+        noise = max(_noise_of(before), self.floor)
         if len(before) < BLOCK or noise <= 0.0:
             return None
         half = len(before) // 2
@@ -316,51 +313,55 @@ class Signal(msgspec.Struct):
     def _start_again(self) -> None:
         """Go on without logarithms: the metric is not positive, so a factor means nothing to it."""
         self.is_log, self.floor = False, 0.0
-        for name in ("recent", "history"):
-            setattr(self, name, [math.exp(min(x, MAX_LOG)) for x in getattr(self, name)])
-        self._xs = [math.exp(min(x, MAX_LOG)) for x in self._xs]
-        self.start, self.best = math.exp(min(self.start, MAX_LOG)), math.exp(min(self.best, MAX_LOG))
-        if self._num_summed:
-            self._sum = self._num_summed * math.exp(min(self._sum / self._num_summed, MAX_LOG))
-        self._peaks, self._num_late = [], 0
+        for name in ("recent", "history", "block"):
+            setattr(self, name, [exp(min(x, MAX_LOG)) for x in getattr(self, name)])
+        self._xs = [exp(min(x, MAX_LOG)) for x in self._xs]
+        self.start, self.best = exp(min(self.start, MAX_LOG)), exp(min(self.best, MAX_LOG))
+        if num := (self.count - 1) % self.history_records // BLOCK:  # the newest value is counted, and not in yet
+            self._sum = num * exp(min(self._sum / num, MAX_LOG))
+        self._peaks = []
         self._per_noise, self.slope, self.early_noise = 0.0, 0.0, 0.0
 
     def _close_block(self, ordered: list[float]) -> None:
         """A block is over; these are its ``x``, sorted."""
-        step, count, median, recent = self.step, self.count, ordered[BLOCK // 2], self.recent
+        step, count, median, recent = self.step, self.count, ordered[_MIDDLE], self.recent
+        self.next_block, self.block = count + BLOCK, ordered
         if not recent:
             self.start = median
         if not (median >= self.best if self.better == "low" else median <= self.best):
             self.best, self.best_step = median, step
         recent.append(median)
         self.recent_steps.append(step)
-        if len(recent) > 2 * NUM_RECENT:
+        if len(recent) > _MOST_RECENT:
             del recent[:NUM_RECENT], self.recent_steps[:NUM_RECENT]
         self._sum += median
-        self._num_summed += 1
-        if self._num_summed * BLOCK >= self.history_records:
+        if not count % self.history_records:
             self._add_history()
-        self.next_block = count + BLOCK
-        if self._per_noise:
+        if per_noise := self._per_noise:
             expected = self._level + self.slope * (count - self._level_at)
             above, below = ordered[-1] - expected, expected - ordered[0]
-            z = (max(below, above)) * self._per_noise
-            self._peaks.append(z if z < MAX_Z else MAX_Z)  # noqa: FURB136 - min takes five times as long
-            self._num_late += 1
-        if count < EACH_BLOCK or (not count // BLOCK % (2 if count < EACH_SECOND else 4) and self._is_due()):
-            self._look_at_window()
-        if len(self._xs) > 2 * WINDOW:
-            del self._xs[:WINDOW], self._steps[:WINDOW]
+            z = (above if above > below else below) * per_noise  # noqa: FURB136 - max and min take five times as long
+            self._peaks.append(z if z < MAX_Z else MAX_Z)  # noqa: FURB136 - see above
+        if count >= self._next_look:
+            self._next_look = count + BLOCK * (1 if count < EACH_BLOCK else 2 if count < EACH_SECOND else 4)
+            if self._is_due():
+                self._look_at_window()
+            if len(self._xs) > 2 * WINDOW:
+                del self._xs[:WINDOW], self._steps[:WINDOW]
+
+    def _num_late(self) -> int:
+        """How many of the peaks came since the window was looked at."""
+        return (self.count - self._level_at) // BLOCK if self._per_noise else 0
 
     def _is_due(self) -> bool:
         """Whether the window is to be looked at now; in a long run it waits for the eighth block while all is usual."""
-        late = self._num_late if self.count >= EACH_FOURTH and self.count // BLOCK % MOST_LATE else 0
+        late = self._num_late() if self.count >= EACH_FOURTH and self.count // BLOCK % MOST_LATE else 0
         return not late or max(self._peaks[-late:]) > USUAL_Z
 
     def _add_history(self) -> None:
         """Keep the mean of as many medians as ``history_records`` stand for."""
-        self.history.append(self._sum / self._num_summed)
-        self._sum, self._num_summed = 0.0, 0
+        self.history.append(self._sum / (self.history_records // BLOCK))
+        self._sum = 0.0
         self.history_steps.append(self.step)
         if len(self.history) == NUM_HISTORY:
             pairs = range(0, NUM_HISTORY, 2)
@@ -374,10 +375,9 @@ class Signal(msgspec.Struct):
         size = len(values)
         older, newer = sorted(values[: size // 2]), sorted(values[size // 2 :])
         self._halves = older + newer
-        self._num_late = 0
         if len(self._peaks) > 2 * NUM_PEAKS:
             del self._peaks[:-NUM_PEAKS]
-        self.noise = noise = max(self._noise_of(values), self.floor)
+        self.noise = noise = max(_noise_of(values), self.floor)
         if size < WARM_RECORDS:
             return
         self._level, self.slope = _trend_of(older, newer, size)  # of whole blocks, so that the halves are alike
@@ -386,10 +386,10 @@ class Signal(msgspec.Struct):
         if size == WINDOW and not self.early_noise:
             self.early_noise = noise
 
-    @staticmethod
-    def _noise_of(values: list[float]) -> float:
-        steps = sorted(map(abs, map(sub, values[1:], values)))
-        return steps[len(steps) // 2] * _NOISE_OF_STEPS if steps else 0.0
+
+def _noise_of(values: list[float]) -> float:
+    steps = sorted(map(abs, map(sub, values[1:], values)))
+    return steps[len(steps) // 2] * _NOISE_OF_STEPS if steps else 0.0
 
 
 def _trend_of(older: list[float], newer: list[float], size: int) -> tuple[float, float]:

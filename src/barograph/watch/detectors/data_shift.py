@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from operator import gt
 from typing import ClassVar, Final
 
 import msgspec
@@ -30,8 +31,8 @@ LEAST_FACTOR: Final = 1.3
 NOISES: Final = 3.0
 LEAST_SHARE: Final = 0.05
 HOLD: Final = 12
-DUE: Final = -1
-"""In place of the number of losses at the newest look: the next one is due."""
+DUE: Final = 0
+"""Of the next look: it is due."""
 LATE_BLOCKS: Final = 4
 """In a long run the limit is found anew at every so many blocks."""
 FIRST_RECORDS: Final = 48
@@ -64,7 +65,7 @@ class DataShift(Detector):
     Attributes:
         usual: the level before, in the loss's unit.
         limit: what counts as above it.
-        looked: how many losses there had been when these were found.
+        next: how many losses there have to be for the next look.
         score: plus one for a loss above the limit, minus two for one below.
         num: records since the score left zero.
         since: the step at which it did.
@@ -81,7 +82,7 @@ class DataShift(Detector):
 
     usual: float = math.nan
     limit: float = math.inf
-    looked: int = 0
+    next: int = BLOCK
     score: int = 0
     num: int = 0
     since: float = math.nan
@@ -99,7 +100,7 @@ class DataShift(Detector):
             elif self.score:
                 self.score, self.num = max(self.score - 2, 0), self.num + 1
                 self._leave(loss)
-            elif loss.count // BLOCK > self.looked // BLOCK:
+            elif loss.count >= self.next:
                 found = self._look(sample, loss)
         if "val_loss" in sample.signals and found is None:
             found = self._evaluated(sample, sample.signals["val_loss"])
@@ -107,7 +108,7 @@ class DataShift(Detector):
 
     def is_calm(self) -> bool:
         """See ``Detector``."""
-        return not self.score and self.looked != DUE
+        return not self.score and self.next != DUE
 
     def calm_below(self, role: str) -> float:
         """See ``barograph.watch.monitor.Bounded``: each evaluation is looked at."""
@@ -130,12 +131,12 @@ class DataShift(Detector):
 
     def _leave(self, loss: Signal) -> None:
         """Where the losses are below the limit again, a block that has ended meanwhile is to be looked at next."""
-        if not self.score and loss.count // BLOCK > self.looked // BLOCK:
-            self.looked = DUE
+        if not self.score and loss.count >= self.next:
+            self.next = DUE
 
     def _look(self, sample: Sample, loss: Signal) -> Alert | None:
         """A block has passed without anything above the limit: find the limit anew, and look for a fall."""
-        self.looked, self.is_active = loss.count, False
+        self.next, self.is_active = loss.count - loss.count % BLOCK + BLOCK, False
         if loss.count < FIRST_RECORDS:
             return None
         if self.limit == math.inf or loss.is_turn(LATE_BLOCKS):
@@ -203,9 +204,10 @@ class DataShift(Detector):
         if len(values) < 2 * SMOOTH_RECORDS:
             return None
         before, after = values[:-SMOOTH_RECORDS], values[-SMOOTH_RECORDS:]
-        falls = sum(new < old for old, new in pairwise(after))
-        fall, noise, usual = after[0] - after[-1], noise_of(after), noise_of(before)
-        if falls < SMOOTH_FALLS or fall < loss.by_factor(FALL_FACTOR) or noise > QUIET_SHARE * usual:
+        if sum(map(gt, after, after[1:])) < SMOOTH_FALLS or after[0] - after[-1] < loss.by_factor(FALL_FACTOR):
+            return None
+        noise, usual = noise_of(after), noise_of(before)
+        if noise > QUIET_SHARE * usual:
             return None
         span = SMOOTH_RECORDS * stride(loss)
         if self.is_quiet(sample) or sample.step - sample.context.schedule.jump_step < 2 * span:

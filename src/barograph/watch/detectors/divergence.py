@@ -33,8 +33,8 @@ LOST_SHARE: Final = 0.25
 LEAST_SHARE: Final = 0.03
 """And so much of the loss that the run began with."""
 HOLD: Final = 12
-DUE: Final = -1
-"""In place of the number of losses at the newest look: the next one is due."""
+DUE: Final = 0
+"""Of the next look: it is due."""
 ABRUPT_HOLD: Final = 24
 """A rise from one record to the next is first of all other data; it is a divergence when it stays as long as this."""
 FIRST_RECORDS: Final = 48
@@ -73,7 +73,7 @@ class Divergence(Detector):
         best_step: when.
         noise: what it has varied by near its best level, times a safe factor.
         limit: what the loss has to stay above, in its own unit.
-        looked: how many losses there had been when these were found.
+        next: at how many losses these are found anew: at each second block, in a long run at each fourth.
         score: plus one for a loss above the limit, minus two for one below.
         num: records since the score left zero.
         since: the step at which it did.
@@ -91,7 +91,7 @@ class Divergence(Detector):
     best_step: float = 0.0
     noise: float = 0.0
     limit: float = math.inf
-    looked: int = 0
+    next: int = 2 * BLOCK
     score: int = 0
     num: int = 0
     since: float = math.nan
@@ -105,11 +105,11 @@ class Divergence(Detector):
             if self.score > 0:
                 self.score = max(self.score - 2, 0)
                 self.num += 1
-                if not self.score and _is_due(loss, self.looked):
-                    self.looked = DUE
-            elif _is_due(loss, self.looked):
+                if not self.score and loss.count >= self.next:
+                    self.next = DUE
+            elif loss.count >= self.next:
                 self._look(sample, loss)
-            if not self.score:
+            if self.is_active and not self.score:
                 self.is_active = False
             return None
         if loss.nonfinite_run:
@@ -127,7 +127,7 @@ class Divergence(Detector):
 
     def is_calm(self) -> bool:
         """See ``Detector``."""
-        return not (self.score or self.is_active or self.looked == DUE)
+        return not (self.score or self.is_active or self.next == DUE)
 
     def calm_below(self, role: str) -> float:  # noqa: ARG002 - it reads one role
         """See ``barograph.watch.monitor.Bounded``."""
@@ -159,7 +159,8 @@ class Divergence(Detector):
 
     def _look(self, sample: Sample, loss: Signal) -> None:
         """Find the best level and the limit anew."""
-        self.looked = loss.count
+        size = (2 if loss.count < EACH_SECOND else 4) * BLOCK
+        self.next = (loss.count // size + 1) * size
         if loss.is_log != self.was_log:
             self._change_scale(loss)
         level = loss.level(LEVEL_BLOCKS)
@@ -232,12 +233,6 @@ class Divergence(Detector):
             remedies=_remedies(sample, self.since, self.best_step),
             confidence=0.5 if hovers(sample) else 0.95,
         )
-
-
-def _is_due(loss: Signal, looked: int) -> bool:
-    """Whether two blocks (in a long run four) have ended since the look at which there had been so many losses."""
-    size = (2 if loss.count < EACH_SECOND else 4) * BLOCK
-    return loss.count // size > looked // size
 
 
 def _causes(sample: Sample, jumped: str) -> list[str]:

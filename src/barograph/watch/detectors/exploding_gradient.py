@@ -12,7 +12,7 @@ from barograph.watch.advice import clip, halve_lr, skip_batches
 from barograph.watch.alert import Alert, Evidence, Remedy
 from barograph.watch.cause import LATELY, before
 from barograph.watch.detector import Detector, Sample, shown
-from barograph.watch.losses import hovers, is_reweighted, median_of, num_classes, stride
+from barograph.watch.losses import hovers, is_reweighted, median_of, num_classes, stride, top_of
 from barograph.watch.signal import BLOCK, WARM_RECORDS, WINDOW, Signal
 from barograph.watch.surprise import is_high
 
@@ -72,6 +72,7 @@ AT_ONCE_Z: Final = 8.0
 """A loss so far out in the very record of the first large gradient: the weights were those that did well before."""
 BACK_SHARE: Final = 0.5
 """A norm that has come down by this share of its rise is on its way back."""
+_LOG_LEAST, _LOG_STEP = math.log(LEAST_FACTOR), math.log(STEP_FACTOR)
 
 
 class ExplodingGradient(Detector):
@@ -144,8 +145,7 @@ class ExplodingGradient(Detector):
         grad = sample.get("grad_norm")
         if grad is None or hovers(sample) or not (usual := before(grad)):
             return None
-        base = median_of(usual)
-        began, x = _high_since(grad, usual), median_of(grad.newest(BEFORE))
+        base, x, began = median_of(usual), median_of(grad.newest(BEFORE)), _high_since(grad, usual)
         slack = TIE_RECORDS * stride(grad) if alert.type == "loss_spike" else 0.0
         if began >= alert.since_step - slack or x - base < grad.by_factor(ENOUGH_FACTOR):
             return None
@@ -199,7 +199,7 @@ class ExplodingGradient(Detector):
         """Whether the norm has been out of range long enough to be told."""
         if grad.z > LEAST_Z and _is_large(grad) and not _is_announced(sample, grad, since=sample.step):
             is_second = grad.count - self.hot_count <= HELD_WITHIN
-            if is_second or _is_sudden(grad):
+            if is_second or grad.x - max(grad.newest(BEFORE + HELD_WITHIN)[:BEFORE]) > grad.by_factor(SUDDEN_FACTOR):
                 self.hot_count = grad.count
             if not is_second:
                 self.since, self.base = sample.step, grad.median
@@ -212,9 +212,13 @@ class ExplodingGradient(Detector):
         loss = sample.get("loss")
         if loss is None or not loss.recent or len(grad.recent) < GROWN_BLOCKS:
             return False
-        for kept, signal in ((self.peaks, grad), (self.loss_peaks, loss)):
-            kept.append(max(signal.newest(BLOCK)))
-            del kept[:-NUM_PEAKS]
+        peaks, loss_peaks = self.peaks, self.loss_peaks
+        peaks.append(top_of(grad))
+        loss_peaks.append(top_of(loss))
+        if len(peaks) > NUM_PEAKS:
+            del peaks[0], loss_peaks[0]
+        if grad.is_log and loss.is_log and len(loss.recent) >= GROWN_BLOCKS and not _has_risen(grad, loss, peaks):
+            return False
         is_step = _is_out_of_proportion(sample, grad, loss)
         has_grown = is_step or _has_grown(grad, loss) or _is_new_level(grad, loss)
         if not has_grown and not self._has_peaks(grad, loss):
@@ -240,8 +244,7 @@ class ExplodingGradient(Detector):
             return None
         usual = sorted(grad.newest(grad.count)[:FIRST_RECORDS])[1]
         first_loss = min(loss.newest(loss.count)[:FIRST_RECORDS])
-        has_grown = grad.x - usual > math.log(EARLY_FACTOR) and loss.x - first_loss > loss.by_factor(CALM_FACTOR)
-        if not has_grown:
+        if grad.x - usual <= math.log(EARLY_FACTOR) or loss.x - first_loss <= loss.by_factor(CALM_FACTOR):
             return None
         is_second = grad.count - self.hot_count <= HELD_WITHIN
         self.hot_count = grad.count
@@ -250,8 +253,7 @@ class ExplodingGradient(Detector):
         return self._rose(sample, grad) if is_second else None
 
     def _above_chance(self, sample: Sample, loss: Signal) -> Alert | None:
-        among = num_classes(sample)
-        if among is None or among <= 1:
+        if (among := num_classes(sample)) is None or among <= 1:
             return None
         chance = math.log(among)
         lowest = min(loss.value_of(x) for x in loss.newest(FIRST_RECORDS))
@@ -313,10 +315,6 @@ def _came_with_loss(sample: Sample) -> bool:
     return far > max(AT_ONCE_Z * loss.noise, loss.by_factor(CALM_FACTOR))
 
 
-def _is_sudden(grad: Signal) -> bool:
-    return grad.x - max(grad.newest(BEFORE + HELD_WITHIN)[:BEFORE]) > grad.by_factor(SUDDEN_FACTOR)
-
-
 def _high_since(grad: Signal, usual: list[float]) -> float:
     """The first step among the newest records whose norm is above all but one of those before; infinite for none."""
     newest, limit = grad.newest(LATELY), sorted(usual)[-2] + grad.by_factor(ABOVE_USUAL)
@@ -327,9 +325,7 @@ def _high_since(grad: Signal, usual: list[float]) -> float:
 def _is_announced(sample: Sample, grad: Signal, *, since: float) -> bool:
     """Whether the learning rate was restarted since then, or shortly before."""
     schedule = sample.context.schedule
-    if not schedule.restarts:
-        return False
-    return since - RESTART_RECORDS * stride(grad) < schedule.jump_step <= sample.step
+    return schedule.restarts > 0 and since - RESTART_RECORDS * stride(grad) < schedule.jump_step <= sample.step
 
 
 def _has_grown(grad: Signal, loss: Signal) -> bool:
@@ -354,6 +350,18 @@ def _is_new_level(grad: Signal, loss: Signal) -> bool:
     return newest[BLOCK] - median_of(older) > grad.by_factor(LEAST_FACTOR) and not has_fallen
 
 
+def _has_risen(grad: Signal, loss: Signal, peaks: list[float]) -> bool:
+    """Whether it has risen by the least that any sign of growth asks for: nearly never, and cheap to see."""
+    norms, losses = grad.recent, loss.recent
+    now, then = norms[-1], norms[-GROWN_BLOCKS]
+    if now - then >= _LOG_LEAST or now - losses[-1] - then + losses[-GROWN_BLOCKS] >= _LOG_STEP:
+        return True
+    if len(peaks) <= LATER_PEAKS:
+        return False
+    least = peaks[-LATER_PEAKS - 1]
+    return peaks[-1] - least >= _LOG_LEAST or peaks[-2] - least >= _LOG_LEAST  # one of them is as high as the second
+
+
 def _growth(peaks: list[float]) -> float:
     return sorted(peaks[-NEWEST_PEAKS:])[-2] - max(peaks[:-LATER_PEAKS])
 
@@ -363,7 +371,7 @@ def _is_out_of_proportion(sample: Sample, grad: Signal, loss: Signal) -> bool:
     if len(loss.recent) < GROWN_BLOCKS or not (grad.is_log and loss.is_log):
         return False
     rise = grad.recent[-1] - loss.recent[-1] - grad.recent[-GROWN_BLOCKS] + loss.recent[-GROWN_BLOCKS]
-    if rise < math.log(STEP_FACTOR) or hovers(sample) or is_reweighted(sample):  # nearly always; the rest costs more
+    if rise < _LOG_STEP or hovers(sample) or is_reweighted(sample):
         return False
     ratios: list[float] = list(map(sub, grad.newest(WINDOW), loss.newest(WINDOW)))
     if len(ratios) < WINDOW:

@@ -97,9 +97,12 @@ class Frozen(Detector):
         return ratio, limit, f"{ratio.name} is {shown(ratio.value)}{usual}"
 
     def _no_gradient(self, sample: Sample) -> Stuck | None:
+        signals, alive = sample.signals, self.alive
         for role in GRADIENTS:
-            grad = sample.signals.get(role)
-            if grad is None or (grad.value > 0.0 and role in self.alive) or grad.nonfinite_run or not grad.recent:
+            if role not in signals:
+                continue
+            grad = signals[role]
+            if (grad.value > 0.0 and role in alive) or grad.nonfinite_run or not grad.recent:
                 continue
             highest = highest_of(grad)
             if highest > 0.0 and role not in self.alive:

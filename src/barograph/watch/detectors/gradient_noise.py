@@ -72,9 +72,13 @@ class GradientNoise(Detector):
     def update(self, sample: Sample) -> Alert | None:
         """See ``Detector``."""
         grad = sample.signals["grad_norm"]
-        newest = grad.newest(NEWEST) if grad.is_log and (self.held or grad.is_turn(LATE_BLOCKS)) else []
-        if len(newest) < NEWEST:
-            return None
+        is_turn = self.held or grad.is_turn(LATE_BLOCKS)
+        found = self._look(sample, grad) if is_turn and grad.is_log and grad.count >= NEWEST else None
+        self.rests_until = 0 if self.held else sample.context.num_records + grad.next_turn(LATE_BLOCKS)
+        return found
+
+    def _look(self, sample: Sample, grad: Signal) -> Alert | None:
+        newest = grad.newest(NEWEST)
         noise, level = _noise_of(newest), grad.recent[-1]
         if not self.is_active:
             self._remember(sample, noise, level)
@@ -122,7 +126,8 @@ class GradientNoise(Detector):
         newest = loss.recent[-1] if loss is not None and loss.recent else math.nan
         for kept, value in ((self.noises, noise), (self.levels, level), (self.losses, newest)):
             kept.append(value)
-            del kept[:-KEPT_BLOCKS]
+            if len(kept) > KEPT_BLOCKS:
+                del kept[0]
 
     def _see_lr(self, sample: Sample) -> None:
         """A learning rate that changes makes another regime; what is usual in it has to be seen first."""

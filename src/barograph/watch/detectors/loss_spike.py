@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import repeat
+from operator import mul, sub, truediv
 from typing import ClassVar, Final
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from barograph.watch.advice import clip, go_back
 from barograph.watch.alert import Alert, Evidence, Remedy
 from barograph.watch.detector import Detector, Sample, shown
-from barograph.watch.losses import grew, hovers, is_disturbed, is_reweighted, lr_jump, median_of, stride
+from barograph.watch.losses import grew, hovers, is_disturbed, is_reweighted, lr_jump, median_of, stride, top_of
 from barograph.watch.signal import BLOCK, WINDOW, Signal
 from barograph.watch.surprise import STRICTNESS, is_high
 
@@ -29,6 +31,7 @@ LEAST_SHARE: Final = 0.05
 SOLVED_SHARE: Final = 0.1
 """Below this share of it a loss is that of few hard examples: a jump has to be as large as this."""
 SPREAD_OF_QUARTILES: Final = 1 / 1.349
+_PLACES: Final = tuple(range(WINDOW))
 STEEP_Z: Final = 6.0
 STEEP_FACTOR: Final = 3.0
 NUM_STEEP: Final = 2
@@ -47,6 +50,8 @@ LOOKS: Final = (20, 40)
 """What has not come back after so many records, but to a share of its height, and still falls, is on its way back."""
 COMING_SHARE: Final = 0.4
 COMING_RECORDS: Final = 8
+CALM_SHARE: Final = 0.999
+"""Of the rise from which on a loss is followed; the rest is for rounding."""
 NUM_NOW: Final = 4
 TAIL_BLOCKS: Final = 4
 """In a long run the tail is found anew at every so many blocks, and when one has a high peak."""
@@ -102,6 +107,7 @@ class LossSpike(Detector):
         highest: the largest rise of all blocks, slowly forgotten.
         next: how many losses there have to be for the next block.
         trigger: below this a loss is not looked at, in its own unit.
+        calm: up to here none in the next block is followed, in its own unit.
         peaks: the largest ``z`` of the newest blocks.
         rises: the same on the loss's scale; where noise grows, as it does when losses fall, that is less.
         noises: of the loss, at the ends of the newest blocks.
@@ -126,7 +132,7 @@ class LossSpike(Detector):
 
     name: ClassVar[str] = "loss_spike"
     reads: ClassVar[tuple[str, ...]] = ("loss",)
-    calm_z: ClassVar[float | None] = FIRST_Z
+    calm_z: ClassVar[float | None] = math.inf
     explains: ClassVar[tuple[str, ...]] = ("exploding_gradient",)
 
     height: float = EARLY_Z / 3
@@ -136,6 +142,7 @@ class LossSpike(Detector):
     highest: float = 0.0
     next: int = BLOCK
     trigger: float = math.inf
+    calm: float = math.inf
     peaks: list[float] = msgspec.field(default_factory=list)
     rises: list[float] = msgspec.field(default_factory=list)
     noises: list[float] = msgspec.field(default_factory=list)
@@ -185,6 +192,10 @@ class LossSpike(Detector):
         """See ``Detector``."""
         return not (self.num or self.is_active or self.next == DUE)
 
+    def calm_below(self, role: str) -> float:  # noqa: ARG002 - it reads one role
+        """See ``barograph.watch.stream_plan.Bounded``."""
+        return self.calm
+
     def explain(self, sample: Sample, alert: Alert) -> Alert | None:
         """See ``Cause``: the norm is what a spike has left behind, of which most is gone already."""
         loss = sample.get("loss")
@@ -200,30 +211,39 @@ class LossSpike(Detector):
         self.next = loss.count - loss.count % BLOCK + BLOCK
         if not loss.is_warm():
             return
-        expected = loss.expected
-        self.noises.append(loss.noise)
-        del self.noises[:-NUM_NOISES]
-        self.noise = max(loss.noise, median_of(self.noises))
-        self.rises.append(max(max(loss.newest(BLOCK)) - expected, 0.0))
-        self.peaks.append(self.rises[-1] / self.noise)
-        self.highest = max(self.highest * FORGETTING, self.rises[-1])
-        if len(self.peaks) > 2 * NUM_PEAKS:
-            del self.peaks[:NUM_PEAKS], self.rises[:NUM_PEAKS]
-        is_due = self.peaks[-1] > LEAST_Z or loss.is_turn(TAIL_BLOCKS)
-        if is_due or len(self.peaks) <= FEW_PEAKS:
-            weight = _independence(self.noise, _spread(loss))
-            self.weight += (weight - self.weight) / min(len(self.peaks), NUM_WEIGHTS)
-        if len(self.peaks) >= FEW_PEAKS and is_due:
-            newest = zip(self.peaks[-NUM_PEAKS:], self.rises[-NUM_PEAKS:], strict=True)
-            ordered = sorted(min(peak, rise / self.noise) for peak, rise in newest)
-            size = len(ordered)
-            usual = ordered[size // 2]
-            high = ordered[size - 1 - size // 8]
-            self.height, self.first = usual, max(FIRST_Z, high)
-            highest = self.highest / self.noise
-            self.rare = max(LEAST_Z, usual + PAIR_STEPS * (high - usual), BEYOND_PEAKS * ordered[-2])
-            self.single = max(SINGLE_Z, usual + TAIL_STEPS * (high - usual), BEYOND_HIGHEST * highest)
-        self.trigger = loss.value_of(expected + 0.8 * self.first * self.noise - BLOCK * abs(loss.slope))
+        expected, noise, noises, peaks = loss.expected, loss.noise, self.noises, self.peaks
+        noises.append(noise)
+        if len(noises) > NUM_NOISES:
+            del noises[0]
+        usual = sorted(noises)[len(noises) // 2]
+        self.noise = noise = noise if noise > usual else usual  # noqa: FURB136 - max takes five times as long
+        rise = top_of(loss) - expected
+        rise = rise if rise > 0.0 else 0.0  # noqa: FURB136 - see above
+        peak, highest = rise / noise, self.highest * FORGETTING
+        peaks.append(peak)
+        self.rises.append(rise)
+        self.highest = rise if rise > highest else highest  # noqa: FURB136 - see above
+        if len(peaks) > 2 * NUM_PEAKS:
+            del peaks[:NUM_PEAKS], self.rises[:NUM_PEAKS]
+        is_due = peak > LEAST_Z or loss.is_turn(TAIL_BLOCKS)
+        if is_due or len(peaks) <= FEW_PEAKS:
+            weight = _independence(noise, _spread(loss))
+            self.weight += (weight - self.weight) / min(len(peaks), NUM_WEIGHTS)
+        if is_due and len(peaks) >= FEW_PEAKS:
+            self._find_tail(noise)
+        usual, reach = expected - BLOCK * abs(loss.slope), self.first * noise
+        self.trigger, self.calm = loss.value_of(usual + 0.8 * reach), loss.value_of(usual + CALM_SHARE * reach)
+
+    def _find_tail(self, noise: float) -> None:
+        """Find what is rare, by the newest peaks."""
+        now = map(truediv, self.rises[-NUM_PEAKS:], repeat(noise))
+        ordered = sorted(map(min, self.peaks[-NUM_PEAKS:], now))
+        size = len(ordered)
+        usual = ordered[size // 2]
+        high = ordered[size - 1 - size // 8]
+        self.height, self.first = usual, max(FIRST_Z, high)
+        self.rare = max(LEAST_Z, usual + PAIR_STEPS * (high - usual), BEYOND_PEAKS * ordered[-2])
+        self.single = max(SINGLE_Z, usual + TAIL_STEPS * (high - usual), BEYOND_HIGHEST * (self.highest / noise))
 
     def _follow(self, sample: Sample, loss: Signal) -> Alert | None:
         self.num += 1
@@ -336,8 +356,9 @@ class LossSpike(Detector):
 
 def _spread(loss: Signal) -> float:
     """Of the window before the newest value, its trend taken away: a loss that falls fast is not a noisy one."""
-    values = sorted(x - place * loss.slope for place, x in enumerate(loss.newest(WINDOW)[:-1]))
-    size = len(values)
+    values = loss.newest(WINDOW)[:-1]
+    size, slope = len(values), loss.slope
+    values = sorted(map(sub, values, map(mul, _PLACES, repeat(slope, size))))
     return min(loss.spread, (values[(3 * size) // 4] - values[size // 4]) * SPREAD_OF_QUARTILES)
 
 

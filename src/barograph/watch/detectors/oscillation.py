@@ -106,6 +106,7 @@ class Oscillation(Detector):
         loss = sample.signals["loss"]
         if loss.is_log != self.was_log:
             self.was_log, self.turns, self.usual, self.rise = loss.is_log, [], 0.0, 0.0
+        self.rests_until = sample.context.num_records + loss.next_turn(LATE_BLOCKS)
         if not loss.is_turn(LATE_BLOCKS):
             return None
         self._take_groups(loss)

@@ -104,7 +104,8 @@ class Plateau(Detector):
         """See ``Detector``."""
         loss = sample.signals["loss"]
         if sample.context.schedule.share_of_peak() >= LOW_LR:
-            self.low = 0
+            if self.low:
+                self.low = 0
         else:
             if not self.low:
                 self.low_step = sample.step

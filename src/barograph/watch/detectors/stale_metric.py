@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from barograph.watch.alert import Alert, Evidence, Remedy
-from barograph.watch.detector import Detector, Pace, Sample
+from barograph.watch.detector import FOREVER, Detector, Pace, Sample
 from barograph.watch.roles import VAL_WORDS
 from barograph.watch.signal import BLOCK, WINDOW, Signal
 
@@ -84,21 +84,39 @@ class StaleMetric(Detector):
     num_evals: int = 0
     eval_step: float = math.nan
     stale: list[str] = msgspec.field(default_factory=list)
+    waits: dict[str, int] = msgspec.field(default_factory=dict)
+    num_known: int = 0
     has_missed: bool = False
 
     def update(self, sample: Sample) -> Alert | None:
         """See ``Detector``."""
-        found = None
-        split = sample.split
+        found, split = None, sample.split
         before = self.last_steps.get(split, math.nan)
         self.last_steps[split] = sample.step
         if sample.step > before:
             self.steps_each[split] = (sample.step - before) / BLOCK
-        count, is_turn = -1, False
+        if len(sample.context.all_signals) != self.num_known:
+            self.num_known, self.waits = len(sample.context.all_signals), {}
+        num_waits = self.waits.get(split, 0)
+        if num_waits:
+            self.waits[split] = num_waits - 1
+        else:
+            found = self._look_at_all(sample, split)
+        if found is None and split not in VAL_WORDS:
+            found = self._missing(sample)
+        self.is_active = bool(self.stale) or self.has_missed
+        return found
+
+    def _look_at_all(self, sample: Sample, split: str) -> Alert | None:
+        """Look at those that have their turn, and find for how many blocks no other one has its own."""
+        count, is_turn, ahead = -1, False, FOREVER
         for key, signal in sample.context.all_signals.items():
+            if signal.split != split or signal.role in PROGRAMMED:
+                continue
             if signal.count != count:  # most of them have come together
                 count, is_turn = signal.count, signal.is_turn(LATE_BLOCKS)
-            if not is_turn or signal.split != split or signal.role in PROGRAMMED:
+                ahead = min(ahead, signal.next_turn(LATE_BLOCKS))
+            if not is_turn:
                 continue
             seen = self.seen.get(key)
             if seen is None:
@@ -106,13 +124,11 @@ class StaleMetric(Detector):
             if signal.num_same or seen.pending or signal.nonfinite_run or self.stale:
                 found = self._look(sample, key, signal, seen)
                 if found is not None:
-                    break  # one at a time
+                    return found  # one at a time
             elif signal.count:
                 seen.take(signal.value)
-        if split not in VAL_WORDS:
-            found = found or self._missing(sample)
-        self.is_active = bool(self.stale) or self.has_missed
-        return found
+        self.waits[split] = max(ahead - 1, 0) // BLOCK
+        return None
 
     def _look(self, sample: Sample, key: str, signal: Signal, seen: _Seen) -> Alert | None:
         """Look at one that repeats itself, has done so until now, or may."""

@@ -30,6 +30,7 @@ STALL_SHARE: Final = 0.5
 TREND_FACTOR: Final = 1.6
 TREND_PARTS: Final = 5
 PART_FACTOR: Final = 1.06
+MOST_WAITING: Final = 8
 MOST_LEVELS: Final = 128
 EARLY_LEVELS: Final = 10
 """A run that is as slow as it was in its first 80 records has not become slower."""
@@ -75,6 +76,7 @@ class ThroughputDrop(Detector):
     level_steps: list[float] = msgspec.field(default_factory=list)
     blocks_each: int = 1
     waiting: list[float] = msgspec.field(default_factory=list)
+    num_waiting: int = 0
     look_steps: list[float] = msgspec.field(default_factory=list)
     times: list[float] = msgspec.field(default_factory=list)
     last_t: float = math.nan
@@ -156,13 +158,14 @@ class ThroughputDrop(Detector):
 
     def _remember(self, step: float, level: float) -> None:
         """Keep the medians of blocks over the whole run; when there are too many, at half the resolution."""
-        waiting = self.waiting
-        waiting.append(level)
-        if len(waiting) < self.blocks_each:
+        if not self.num_waiting % max(self.blocks_each // MOST_WAITING, 1):  # of long spans a sample is enough
+            self.waiting.append(level)
+        self.num_waiting += 1
+        if self.num_waiting < self.blocks_each:
             return
-        self.levels.append(_median(waiting))
+        self.levels.append(_median(self.waiting))
         self.level_steps.append(step)
-        self.waiting = []
+        self.waiting, self.num_waiting = [], 0
         if len(self.levels) == EARLY_LEVELS and self.blocks_each == 1:
             self.early = _median(self.levels)
         if len(self.levels) == MOST_LEVELS:
