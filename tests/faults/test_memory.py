@@ -41,8 +41,19 @@ run = barograph.init(dir="run", terminal="off", log_steps=1000, eval_steps=10_00
 def train_and_follow(first, count):
     train(run.log, first, count)
     run.event("custom", n=first)
-    time.sleep(4.0)  # the companion reads what is there, and watches it
-    return measure()
+    return settled()
+
+def settled():
+    # while the companion reads and watches, many thousands of objects live
+    measured = [(0, 0)] * 3
+    for _ in range(60):
+        time.sleep(1.0)
+        measured = [*measured[1:], measure()]
+        counts = [count for count, _ in measured]
+        if max(counts) - min(counts) < 500:
+            break
+    return measured[-1]
+
 train_and_follow(0, 50_000)
 before = train_and_follow(50_000, 50_000)
 after = train_and_follow(100_000, num_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from barograph.watch.context import Schedule
@@ -16,6 +16,7 @@ RATES = st.one_of(
 )
 
 
+@example([1.0] * 9 + [0.7, 0.7, math.nan], 3)
 @given(st.lists(RATES, min_size=1, max_size=60), st.integers(2, 9))
 def test_rates_at_once_are_rates_one_by_one(rates, size):
     """Whatever the rates are, and however many of them come together."""

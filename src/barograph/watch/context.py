@@ -68,9 +68,11 @@ class Schedule(msgspec.Struct):
         low, high, before = min(values), max(values), self.lr
         if low == high == before:
             return
-        # a schedule that comes down smoothly makes no peak and no jump, whatever its shape; a NaN is found neither
-        if low > 0.0 and high <= self.peak and max(high, before) < LR_JUMP * min(low, before) and self.fell:
-            self.lr = values[-1]
+        # a schedule that comes down smoothly makes no peak and no jump, whatever its shape; a NaN is passed over
+        last = values[-1]
+        is_smooth = low > 0.0 and high <= self.peak and max(high, before) < LR_JUMP * min(low, before)
+        if is_smooth and self.fell and last == last:  # noqa: PLR0124 - NaN
+            self.lr = last
             return
         for value, step in zip(values, steps, strict=True):
             self.take(value, step)
