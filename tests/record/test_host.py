@@ -127,7 +127,7 @@ def test_processor_time_of_children_counts_while_they_live_and_after(tmp_path):
         child.communicate(b"\n")
     clock.now_s += 10.0
     after = sampler.sample()
-    assert (alive["processes"], after["processes"]) == (2.0, 1.0)
+    assert alive["processes"] == after["processes"] + 1  # of other tests in this process one may be left
     assert alive["cpu_percent"] == pytest.approx(ended, abs=1.5)
     assert after["cpu_percent"] < 1.5  # it was counted once, not again when it ended
     assert alive["tree_rss_gb"] > alive["rss_gb"]
