@@ -143,8 +143,8 @@ def cost_of(rules, rows, rounds=9):
     ratios = []
     for _ in range(rounds):
         spent_s = []
-        for given in ([], rules):
-            monitor = Monitor(rule_detectors(given))
+        for asked in ([], rules):
+            monitor = Monitor(rule_detectors(asked))
             start = time.process_time()
             monitor.take((SOUND, rows))
             spent_s.append(time.process_time() - start)
